@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Pin every Python requirement with its hashes (no registry host is written down).
+set -euo pipefail
+compile() { .venv/bin/uv pip compile -q --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make requirements" "$@"; }
+compile pyproject.toml --all-extras --group dev -o requirements/dev.txt
+compile pyproject.toml --all-extras -o requirements/run.txt
