@@ -1,0 +1,1 @@
+"""The pure core of docex: formats and their cryptography, no I/O beyond streams callers pass."""
