@@ -1,11 +1,12 @@
-"""Compile the contracts with the pinned solc into the committed artifacts, or check that these are current.
+"""Compile the contracts with the pinned solc into the committed artifacts, or check them.
 
 Usage: compile_contracts.py [--check]
 
-Writes `docex/ledger/artifacts/<Contract>.json` with the ABI, both bytecodes, the storage layout and the
-SHA-256 digest of every source that went in. The same sources give the same bytes: the compiler is pinned,
-the bytecode carries no metadata, and everything that depends on the compiler's numbering is left out.
-`--check` writes nothing and exits 1, naming what differs, if a committed artifact is not what comes out.
+Writes `docex/ledger/artifacts/<Contract>.json` with the ABI, both bytecodes, the storage layout
+and the SHA-256 digest of every source that went in. The same sources give the same bytes: the
+compiler is pinned, the bytecode carries no metadata, and everything that depends on the
+compiler's numbering is left out. `--check` writes nothing and exits 1, naming what differs, if a
+committed artifact is not what comes out.
 """
 
 from __future__ import annotations
@@ -51,9 +52,7 @@ def compile_contracts() -> dict[str, str]:
             "settings": SETTINGS | {"outputSelection": selection},
         }
     )
-    return {
-        name: _artifact(name, output["contracts"][f"src/{name}.sol"][name]) for name in NAMES
-    }
+    return {name: _artifact(name, output["contracts"][f"src/{name}.sol"][name]) for name in NAMES}
 
 
 def _own_sources() -> list[str]:
@@ -62,7 +61,7 @@ def _own_sources() -> list[str]:
 
 
 def _read(name: str) -> str:
-    """The text of a source by its compiler name: ours under contracts/, the rest in node_modules."""
+    """A source by its compiler name: ours lie under contracts/, the others in node_modules."""
     base = CONTRACTS if name.startswith("src/") else MODULES
     return (base / name).read_text(encoding="utf-8")
 
@@ -139,7 +138,9 @@ def _difference(name: str, expected: str) -> str:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 on a difference")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 on a difference"
+    )
     check = parser.parse_args(arguments).check
     try:
         artifacts = compile_contracts()
