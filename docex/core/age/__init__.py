@@ -1,7 +1,7 @@
 """age v1 files (C2SP age.md, age-encryption.org/v1): what a packet is on the outside.
 
 ``syntax`` is the textual header, ``chunking`` the encrypted payload, ``composition`` joins them,
-``streams`` does so over binary streams. Recipient types: mlkem768x25519, X25519 and
+``writer`` and ``reader`` do so over binary streams. Recipient types: mlkem768x25519, X25519 and
 docex.io/rsa-oaep-256; stanzas of other types are ignored.
 
 >>> identity = parse_identity("AGE-SECRET-KEY-…")
@@ -20,7 +20,7 @@ from docex.core.age.chunking import (
     sealed_size,
 )
 from docex.core.age.composition import make_header, open_header, rewrap
-from docex.core.age.streams import DecryptingReader, EncryptingWriter, decrypt, encrypt
+from docex.core.age.reader import DecryptingReader, decrypt
 from docex.core.age.syntax import (
     MAX_HEADER_SIZE,
     MAX_STANZAS,
@@ -28,6 +28,7 @@ from docex.core.age.syntax import (
     encode_header,
     read_header,
 )
+from docex.core.age.writer import EncryptingWriter, encrypt
 from docex.core.recipients import parse_recipient
 from docex.errors import UsageError
 from keys import errors as key_errors
