@@ -1,0 +1,211 @@
+"""The Zstandard layer of a packet (RFC 8878): independent 1 MiB frames, read back under strict limits.
+
+Each frame states its size. Independent frames decode as one stream with any Zstandard tool, and both directions can work on
+several at once; since a frame is small and says so, it is decompressed in one bounded step. No frame of a packet
+expands more than `MAX_RATIO` times: a writer follows a frame that would with a skippable frame (RFC 8878 section 3.1.2,
+ignored by every decoder), and a reader refuses a stream that does. So a decompression bomb can never cost the reader more
+than `MAX_RATIO` times the bytes that its sender had to send, however large the sizes it claims.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Protocol
+
+import zstandard
+
+from docex.errors import CompressionInvalid, LimitExceeded
+
+FRAME_SIZE = 1 << 20
+LEVEL = 3
+MAX_RATIO = 256
+
+_RATIO_ALLOWANCE = (
+    2 * FRAME_SIZE
+)  # a frame is counted before its own bytes and the skippable frame behind it are
+_MAX_FRAME_HEADER = 18
+_MAX_FRAME = FRAME_SIZE + (1 << 16)
+_SKIPPABLE_MAGIC = 0x184D2A50
+_READ_SIZE = 1 << 18
+_BLOCK_SIZE = 1 << 17  # the largest block of RFC 8878 section 3.1.1.2.4
+_SAMPLE_SIZE = 1 << 14
+_local = threading.local()
+
+
+class SupportsRead(Protocol):
+    """A binary stream to read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to ``size`` bytes; empty only at the end."""
+
+
+def compress_frame(data: bytes | bytearray | memoryview) -> list[bytes | memoryview]:
+    """One Zstandard frame holding ``data`` (at most `FRAME_SIZE` bytes) with its padding, as pieces to write in order.
+
+    Data that does not compress is stored in raw blocks, without a copy: its pieces are views into ``data``.
+    """
+    if looks_random(data):
+        return _stored_frame(memoryview(data))
+    frame = _compressor().compress(data)
+    pieces: list[bytes | memoryview] = [frame]
+    missing = -(-len(data) // MAX_RATIO) - len(frame)
+    if missing > 0:
+        padding = bytes(max(0, missing - 8))
+        pieces.append(_SKIPPABLE_MAGIC.to_bytes(4, "little") + len(padding).to_bytes(4, "little") + padding)
+    return pieces
+
+
+def looks_random(data: bytes | bytearray | memoryview) -> bool:
+    """Whether three samples of ``data`` hardly shrink at the fastest level, so that compressing it all would be in vain."""
+    view = memoryview(data)
+    if len(view) < 4 * _SAMPLE_SIZE:
+        return False
+    fast = _fast_compressor()
+    for start in (0, len(view) // 2, len(view) - _SAMPLE_SIZE):
+        if len(fast.compress(view[start : start + _SAMPLE_SIZE])) < _SAMPLE_SIZE * 0.97:
+            return False
+    return True
+
+
+def _stored_frame(view: memoryview) -> list[bytes | memoryview]:
+    """A frame of raw blocks: magic number, single-segment header with a 4-byte content size, blocks (RFC 8878 3.1.1)."""
+    pieces: list[bytes | memoryview] = [b"\x28\xb5\x2f\xfd\xa0" + len(view).to_bytes(4, "little")]
+    for start in range(0, len(view), _BLOCK_SIZE):
+        block = view[start : start + _BLOCK_SIZE]
+        last = start + _BLOCK_SIZE >= len(view)
+        pieces.append(((len(block) << 3) | last).to_bytes(3, "little"))
+        pieces.append(block)
+    return pieces
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    if not hasattr(_local, "compressor"):  # a compressor may not be shared between threads
+        _local.compressor = zstandard.ZstdCompressor(level=LEVEL)
+    return _local.compressor  # type: ignore[no-any-return]
+
+
+def _fast_compressor() -> zstandard.ZstdCompressor:
+    if not hasattr(_local, "fast"):
+        _local.fast = zstandard.ZstdCompressor(level=1)
+    return _local.fast  # type: ignore[no-any-return]
+
+
+class FrameReader:
+    """The frames of a packet's Zstandard stream, one at a time, each complete and within its limits.
+
+    `frames` cuts the stream (RFC 8878 section 3.1.1: the headers of a frame and its blocks give its length), `decompress`
+    turns one frame into plaintext. They are apart so that the second can run on another thread.
+    """
+
+    def __init__(self, source: SupportsRead, max_size: int) -> None:
+        self._source = source
+        self._max_size = max_size
+        self._buffer = bytearray()
+        self._start = 0
+        self._expanded = 0
+        self._consumed = 0
+
+    def frames(self) -> Iterator[bytes]:
+        """Yield each frame; skippable frames are read and dropped.
+
+        Raises:
+            CompressionInvalid: the stream is malformed, cut, wants more memory, or expands more than it may.
+            LimitExceeded: the frames state more than ``max_size`` bytes in all.
+        """
+        while self._fill(4) >= 4:
+            if self._number(0, 4) & ~0xF == _SKIPPABLE_MAGIC:
+                length = self._number(4, 4)
+                if length > FRAME_SIZE:
+                    raise CompressionInvalid("a skippable frame is longer than 1 MiB")
+                self._need(8 + length)
+                self._take(8 + length)
+                continue
+            length, content_size = self._measure()
+            self._count(content_size)
+            yield self._take(length)
+        if self._fill(1):
+            raise CompressionInvalid("the Zstandard stream ends in the middle of a frame")
+
+    def _measure(self) -> tuple[int, int]:
+        """The length of the frame that comes next, and the content size that it states."""
+        self._fill(_MAX_FRAME_HEADER)
+        head = self._peek(_MAX_FRAME_HEADER)
+        try:
+            parameters = zstandard.get_frame_parameters(head)
+            position = zstandard.frame_header_size(head)
+        except zstandard.ZstdError as error:
+            raise CompressionInvalid(
+                "the Zstandard stream is damaged: no frame where one should start"
+            ) from error
+        if not 0 <= parameters.content_size <= FRAME_SIZE:
+            raise CompressionInvalid("a Zstandard frame states no size, or more than 1 MiB")
+        if parameters.window_size > FRAME_SIZE or parameters.dict_id:
+            raise CompressionInvalid(
+                "a Zstandard frame wants a larger window than 1 MiB, or a dictionary"
+            )
+        last = False
+        while not last:
+            header = self._number(position, 3)
+            last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
+            if size > _BLOCK_SIZE or kind == 3:
+                raise CompressionInvalid("a Zstandard block is malformed")
+            position += 3 + (1 if kind == 1 else size)  # kind 1 repeats one byte
+            if position > _MAX_FRAME:
+                raise CompressionInvalid("a Zstandard frame is longer than its content can need")
+        position += 4 if parameters.has_checksum else 0
+        self._need(position)
+        return position, parameters.content_size
+
+    def _count(self, content_size: int) -> None:
+        self._expanded += content_size
+        if self._expanded > self._max_size:
+            raise LimitExceeded(
+                f"the packet expands to more than the limit of {self._max_size} bytes"
+            )
+        if self._expanded > self._consumed * MAX_RATIO + _RATIO_ALLOWANCE:
+            raise CompressionInvalid(
+                f"the packet expands more than {MAX_RATIO} times: a decompression bomb"
+            )
+
+    def _fill(self, size: int) -> int:
+        """Read until ``size`` bytes are at hand or the source ends; how many are."""
+        while len(self._buffer) - self._start < size and (data := self._source.read(_READ_SIZE)):
+            if self._start > _MAX_FRAME:
+                del self._buffer[: self._start]
+                self._start = 0
+            self._buffer += data
+        return len(self._buffer) - self._start
+
+    def _peek(self, size: int) -> bytes:
+        return bytes(self._buffer[self._start : self._start + size])
+
+    def _number(self, position: int, length: int) -> int:
+        """The little-endian number at ``position`` of the frame that comes next."""
+        self._need(position + length)
+        start = self._start + position
+        return int.from_bytes(self._buffer[start : start + length], "little")
+
+    def _need(self, size: int) -> None:
+        if self._fill(size) < size:
+            raise CompressionInvalid("the Zstandard stream ends in the middle of a frame")
+
+    def _take(self, size: int) -> bytes:
+        data = self._peek(size)
+        self._start += size
+        self._consumed += size
+        return data
+
+
+def decompress(frame: bytes) -> bytes:
+    """The content of one frame from `FrameReader.frames` (at most `FRAME_SIZE` bytes).
+
+    Raises:
+        CompressionInvalid: it is damaged or does not have the size that it states.
+    """
+    if not hasattr(_local, "decompressor"):
+        _local.decompressor = zstandard.ZstdDecompressor()
+    try:
+        return _local.decompressor.decompress(frame)  # type: ignore[no-any-return]
+    except zstandard.ZstdError as error:
+        raise CompressionInvalid(f"the Zstandard stream is damaged: {error}") from error

@@ -1,0 +1,93 @@
+"""Document names and folder paths: what they may look like, wherever they come from.
+
+Names travel between organisations and end up on other people's disks, so one rule holds for all inputs (an upload path, a
+tar entry, a statement): what is allowed here is safe to join to a folder on POSIX and on Windows, and two allowed names
+that a person or a file system can't tell apart are never both accepted in one packet.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from docex.errors import NameInvalid
+
+MAX_COMPONENT_BYTES = 255  # POSIX NAME_MAX
+MAX_PATH_BYTES = 1024
+
+_WINDOWS_FORBIDDEN = frozenset('<>:"|?*\\')
+_WINDOWS_DEVICES = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))]
+)
+# Cc: control, Cf: format (bidi overrides, zero-width), Cs: surrogate, Co/Cn: private or unassigned, Zl/Zp: separators.
+_FORBIDDEN_CATEGORIES = frozenset(["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"])
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it is a valid document name (one path component).
+
+    Raises:
+        NameInvalid: it is empty, too long, not NFC, ``.`` or ``..``, or has a character that is not allowed.
+    """
+    if not name:
+        raise NameInvalid("a name is empty")
+    shown = ascii(name[:80])
+    for character in name:
+        if character == "/" or character in _WINDOWS_FORBIDDEN:
+            raise NameInvalid(f"name {shown} has the character {character!r}, which is not allowed")
+        if unicodedata.category(character) in _FORBIDDEN_CATEGORIES:
+            raise NameInvalid(
+                f"name {shown} has the character U+{ord(character):04X}, which is not allowed"
+            )
+    if len(name.encode()) > MAX_COMPONENT_BYTES:
+        raise NameInvalid(f"name {shown}… is longer than {MAX_COMPONENT_BYTES} bytes")
+    if not unicodedata.is_normalized("NFC", name):
+        raise NameInvalid(f"name {shown} is not in Unicode normalisation form NFC")
+    if name[0] == " " or name[-1] in " .":  # covers "." and ".."
+        raise NameInvalid(f"name {shown} starts with a space or ends with a space or a dot")
+    if name.split(".", 1)[0].rstrip(" ").casefold() in _WINDOWS_DEVICES:
+        raise NameInvalid(f"name {shown} is the name of a device on Windows")
+    return name
+
+
+def check_path(path: str) -> str:
+    """Return ``path`` if it is a valid relative path of names joined by single ``/``.
+
+    Raises:
+        NameInvalid: it is empty, absolute, too long, or one of its names is invalid.
+    """
+    if len(path.encode("utf-8", "surrogatepass")) > MAX_PATH_BYTES:
+        raise NameInvalid(f"a path is longer than {MAX_PATH_BYTES} bytes")
+    for name in path.split("/"):
+        if name in ("", ".", ".."):
+            raise NameInvalid(f"path {path!a} has an empty, '.' or '..' part")
+        check_name(name)
+    return path
+
+
+def check_folder(folder: str) -> str:
+    """Return ``folder`` if it is a valid folder path; the empty string is the root folder.
+
+    Raises:
+        NameInvalid: see `check_path`.
+    """
+    return check_path(folder) if folder else folder
+
+
+def join(folder: str, name: str) -> str:
+    """The path of a document: its folder and name, joined."""
+    return f"{folder}/{name}" if folder else name
+
+
+def split(path: str) -> tuple[str, str]:
+    """The folder and the name of a checked path.
+
+    Raises:
+        NameInvalid: see `check_path`.
+    """
+    folder, _, name = check_path(path).rpartition("/")
+    return folder, name
+
+
+def collision_key(path: str) -> str:
+    """What two paths share when a case-insensitive file system would store them in one place."""
+    return unicodedata.normalize("NFKC", path).casefold()

@@ -1,0 +1,188 @@
+"""Statements: a member's signed claims, each one compact JWS (RFC 7515). See docs/proof.md.
+
+The protected header is exactly ``alg``, ``jwk``, ``kid`` and ``typ``. The public key travels along, so a signature can be
+checked anywhere; that alone says only *which key* signed. Who owns the key is for the Directory to say, and the verifier
+(`docex.verify`) asks it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from docex.core import claims as claims_module
+from docex.core.account import parse_caip10
+from docex.core.claims import Body
+from docex.core.encoding import b64url, b64url_decode, load_object
+from docex.core.jwk import check_jwk, thumbprint
+from docex.errors import SignatureInvalid, StatementInvalid
+from keys import Signer
+
+TYP = "docex+jwt"
+# RFC 9864 retired the polymorphic "EdDSA": a name that leaves the curve open is not accepted.
+ALGORITHMS = ("Ed25519", "ES256", "ES256K")
+MAX_TOKEN_BYTES = 1 << 20
+MAX_TIME = (1 << 32) - 1  # what the Notary can store
+
+_HEADER_MEMBERS = frozenset(["alg", "jwk", "kid", "typ"])
+_CLAIMS = frozenset(["iss", "iat", "jti", "type"])
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One parsed statement. ``body`` is the typed claim; ``digest`` is SHA-256 over the token's ASCII bytes."""
+
+    token: str
+    issuer: str
+    issued_at: int
+    jti: str
+    body: Body
+    alg: str
+    kid: str
+    jwk: Mapping[str, str]
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the compact JWS: the data of this statement's leaf (32 bytes)."""
+        return hashlib.sha256(self.token.encode("ascii")).digest()
+
+    @property
+    def digest_text(self) -> str:
+        """`digest` as ``sha256:<hex>``."""
+        return "sha256:" + self.digest.hex()
+
+    @property
+    def type(self) -> str:
+        """The statement type, such as ``document`` or ``receipt``."""
+        return self.body.TYPE
+
+
+def issue(
+    signer: Signer, issuer: str, body: Body, issued_at: int, jti: str | None = None
+) -> Statement:
+    """Sign one claim.
+
+    Args:
+        signer: the member's signing key.
+        issuer: the member's CAIP-10 account, such as ``eip155:31337:0x…``.
+        body: what is claimed.
+        issued_at: seconds since the epoch.
+        jti: 128 random bits as base64url; made here unless given. They make the digest unguessable.
+
+    Raises:
+        StatementInvalid: the claim would not be accepted by a reader.
+    """
+    header = {"alg": signer.alg, "jwk": dict(signer.public_jwk), "kid": signer.kid, "typ": TYP}
+    payload = {
+        "iat": issued_at,
+        "iss": issuer,
+        "jti": jti or b64url(secrets.token_bytes(16)),
+        "type": body.TYPE,
+        body.TYPE: claims_module.to_json(body),
+    }
+    signing_input = ".".join(b64url(_dump(part)) for part in (header, payload))
+    token = f"{signing_input}.{b64url(signer.sign(signing_input.encode('ascii')))}"
+    return parse(token)
+
+
+def parse(token: str) -> Statement:
+    """Read a statement strictly, without checking its signature (see `verify`).
+
+    Raises:
+        StatementInvalid: it is malformed, too long, or has an unknown type, algorithm, header member or claim.
+    """
+    if len(token) > MAX_TOKEN_BYTES:
+        raise StatementInvalid(f"a statement is longer than {MAX_TOKEN_BYTES} bytes")
+    parts = token.split(".")
+    if len(parts) != 3 or not token.isascii():
+        raise StatementInvalid("a statement is not a compact JWS (three base64url parts)")
+    header, payload = (_load(part) for part in parts[:2])
+    b64url_decode(parts[2])
+    _check_header(header)
+    if not isinstance(kind := payload.get("type"), str) or kind not in claims_module.TYPES:
+        raise StatementInvalid(f"unknown statement type {ascii(kind)[:80]}")
+    if payload.keys() != _CLAIMS | {kind}:
+        extra = sorted(payload.keys() ^ (_CLAIMS | {kind}))
+        raise StatementInvalid(
+            f"statement claims missing or not known: {', '.join(map(ascii, extra))[:200]}"
+        )
+    issuer, issued_at, jti = payload["iss"], payload["iat"], payload["jti"]
+    if not isinstance(issuer, str) or not isinstance(jti, str):
+        raise StatementInvalid("iss and jti must be strings")
+    parse_caip10(issuer)
+    if type(issued_at) is not int or not 0 <= issued_at <= MAX_TIME:
+        raise StatementInvalid("iat must be whole seconds since the epoch")
+    if len(b64url_decode(jti)) != 16:
+        raise StatementInvalid("jti must be 128 bits in base64url")
+    body = claims_module.from_json(kind, payload[kind])
+    return Statement(
+        token, issuer, issued_at, jti, body, header["alg"], header["kid"], header["jwk"]
+    )
+
+
+def verify(token: str) -> Statement:
+    """Read a statement and check its signature under the key it carries (RFC 7515 section 5.2).
+
+    Whose key that is, this does not say: compare ``kid`` with the Directory.
+
+    Raises:
+        StatementInvalid: see `parse`.
+        SignatureInvalid: the signature does not hold.
+    """
+    from joserfc import jws  # vendors are imported where they are used: start-up time counts
+    from joserfc.errors import JoseError
+    from joserfc.jwk import import_key
+
+    statement = parse(token)
+    try:
+        key = import_key(dict(statement.jwk))
+        jws.deserialize_compact(token, key, algorithms=[statement.alg])
+    except (JoseError, ValueError) as error:
+        raise SignatureInvalid(
+            f"the signature of the {statement.type} statement does not hold"
+        ) from error
+    return statement
+
+
+def _check_header(header: Mapping[str, Any]) -> None:
+    if (
+        header.keys() != _HEADER_MEMBERS
+    ):  # this also refuses "crit": no extension is known (RFC 7515 section 4.1.11)
+        extra = sorted(header.keys() ^ _HEADER_MEMBERS)
+        raise StatementInvalid(
+            f"statement header members missing or not known: {', '.join(map(ascii, extra))[:200]}"
+        )
+    if header["typ"] != TYP:
+        raise StatementInvalid(f"statement typ must be {TYP}")
+    if header["alg"] not in ALGORITHMS:
+        raise StatementInvalid(
+            f"statement alg {ascii(header['alg'])[:80]} is not one of {', '.join(ALGORITHMS)}"
+        )
+    if thumbprint(check_jwk(header["jwk"], header["alg"])) != header["kid"]:
+        raise StatementInvalid("kid is not the RFC 7638 thumbprint of the statement's jwk")
+
+
+def _dump(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
+
+
+def _load(part: str) -> dict[str, Any]:
+    return load_object(b64url_decode(part))
+
+
+def parse_lines(text: bytes, limit: int) -> list[str]:
+    """Split ``statements.jws`` into tokens: one a line, each line ended by LF.
+
+    Raises:
+        StatementInvalid: not ASCII, no final LF, or more than ``limit`` lines.
+    """
+    if not text.isascii() or not text.endswith(b"\n"):
+        raise StatementInvalid("statements.jws must be ASCII lines, each ended by a line feed")
+    lines = text[:-1].decode("ascii").split("\n")
+    if len(lines) > limit:
+        raise StatementInvalid(f"more than {limit} statements in one packet")
+    return lines
