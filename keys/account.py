@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from coincurve import PrivateKey
-from eth_hash.auto import keccak
 
 from keys._secret import Secret
 from keys.errors import KeysUsageError
 
 
+def _keccak(data: bytes) -> bytes:
+    from eth_hash.auto import keccak  # takes 0.1 s to load: only what needs an address pays
+
+    return keccak(data)
+
+
 def checksum_address(raw: bytes) -> str:
     """The 20 bytes of an address in text, with the EIP-55 checksum in its letters' case."""
     digits = raw.hex()
-    check = keccak(digits.encode()).hex()
+    check = _keccak(digits.encode()).hex()
     return "0x" + "".join(
         digit.upper() if int(nibble, 16) >= 8 else digit for digit, nibble in zip(digits, check, strict=False)
     )
@@ -31,8 +36,7 @@ class LocalAccount(Secret):
             self._key = PrivateKey(secret)
         except ValueError:
             raise KeysUsageError("not a secp256k1 private key: out of range") from None
-        point = self._key.public_key.format(compressed=False)[1:]
-        self._address = checksum_address(keccak(point)[-20:])
+        self._address = ""
 
     @classmethod
     def generate(cls) -> LocalAccount:
@@ -42,6 +46,9 @@ class LocalAccount(Secret):
     @property
     def address(self) -> str:
         """The address with its EIP-55 checksum."""
+        if not self._address:
+            point = self._key.public_key.format(compressed=False)[1:]
+            self._address = checksum_address(_keccak(point)[-20:])
         return self._address
 
     def sign_digest(self, digest: bytes) -> tuple[int, int, int]:
@@ -56,4 +63,4 @@ class LocalAccount(Secret):
         return r, s, signature[64]
 
     def __repr__(self) -> str:
-        return f"LocalAccount(address={self._address!r})"
+        return f"LocalAccount(address={self.address!r})"

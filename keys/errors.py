@@ -50,6 +50,12 @@ class KeystoreMissing(KeysError):
     code = "keystore_missing"
 
 
+class KeystoreUnavailable(KeysError):
+    """The keystore can't be read or written (permissions, a full disk)."""
+
+    code = "keystore_unavailable"
+
+
 class KeystoreInvalid(KeysError):
     """The keystore file is malformed or asks for more than its limits allow."""
 

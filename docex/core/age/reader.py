@@ -136,22 +136,19 @@ class DecryptingReader(io.RawIOBase):
         return count
 
     def _fill(self) -> None:
-        """Read until more than one sealed chunk is at hand, or the source has ended."""
+        """Read until the buffer (at least two sealed chunks) is full or the source has ended."""
         left = self._sealed[self._start : self._end]
         if self._end == len(self._sealed) < BATCH * SEALED_CHUNK:
             self._sealed = memoryview(bytearray(BATCH * SEALED_CHUNK))
         self._sealed[: len(left)] = left
         self._start, self._end = 0, len(left)
-        while self._end <= SEALED_CHUNK:
-            fresh = self._sealed[self._end :]
-            count = read_into(self._source, fresh)
-            if self._hash is not None:
-                self._hash.update(fresh[:count])
-            self.payload_size += count
-            self._end += count
-            if count < len(fresh):
-                self._source_ended = True
-                break
+        fresh = self._sealed[self._end :]
+        count = read_into(self._source, fresh)
+        if self._hash is not None:
+            self._hash.update(fresh[:count])
+        self.payload_size += count
+        self._end += count
+        self._source_ended = count < len(fresh)
 
 
 def decrypt(source: Source, destination: Destination, identities: Sequence[Unwrapper]) -> None:

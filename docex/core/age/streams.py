@@ -44,6 +44,7 @@ def read_into(source: Source, buffer: memoryview) -> int:
 
 
 def write_all(destination: Destination, data: memoryview) -> None:
+    """Write all of ``data``, in as many calls as ``destination`` needs."""
     while len(data):
         count = destination.write(data)
         data = data[len(data) if count is None else count :]
