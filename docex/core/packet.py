@@ -30,6 +30,7 @@ from docex.errors import (
     DigestMismatch,
     LimitExceeded,
     NotAddressee,
+    NotFound,
     StatementInvalid,
     UsageError,
 )
@@ -147,9 +148,7 @@ def seal(
     packer = _Packer(documents, to, signer, issuer, now, progress)
     writer = EncryptingWriter(destination, [recipient for recipient, _ in recipients])
     with writer, closing(prefetch(packer.chunks(), _AHEAD)) as chunks:
-        compressed = map_ordered(
-            lambda chunk: (chunk, compression.compress_frame(chunk)), chunks, _WORKERS
-        )
+        compressed = map_ordered(lambda chunk: (chunk, compression.compress_frame(chunk)), chunks, _WORKERS)
         with closing(compressed):
             for chunk, pieces in compressed:
                 for piece in pieces:
@@ -174,9 +173,7 @@ def _check_documents(documents: Sequence[DocumentSource]) -> None:
     for document in documents:
         key = names.collision_key(names.check_path(document.path))
         if (other := seen.setdefault(key, document.path)) != document.path or len(seen) == 0:
-            raise UsageError(
-                f"{document.path!r} and {other!r} would be the same file on some systems"
-            )
+            raise UsageError(f"{document.path!r} and {other!r} would be the same file on some systems")
     if len(seen) != len(documents):
         raise UsageError("two documents have the same name")
 
@@ -220,12 +217,8 @@ class _Packer:
             self.statements.append(self._state(document, digest))
         claim = Packet(tuple(each.digest_text for each in self.statements), self._issuer, self._to)
         self.packet = statement.issue(self._signer, self._issuer, claim, self._now)
-        lines = "".join(each.token + "\n" for each in (*self.statements, self.packet)).encode(
-            "ascii"
-        )
-        yield from self._put(
-            tar.header(STATEMENTS_NAME, len(lines)) + lines + tar.padding(len(lines)) + tar.END
-        )
+        lines = "".join(each.token + "\n" for each in (*self.statements, self.packet)).encode("ascii")
+        yield from self._put(tar.header(STATEMENTS_NAME, len(lines)) + lines + tar.padding(len(lines)) + tar.END)
         if self._used:
             yield self._buffer[: self._used]
 
@@ -237,9 +230,7 @@ class _Packer:
                 room = self._buffer[self._used : self._used + min(left, _READ_AHEAD)]
                 count = stream.readinto(room) or 0
                 if not count:
-                    raise DigestMismatch(
-                        f"{document.path!r} ended {left} bytes before its size of {document.size}"
-                    )
+                    raise DigestMismatch(f"{document.path!r} ended {left} bytes before its size of {document.size}")
                 hasher.update(room[:count])
                 left -= count
                 self._used += count
@@ -247,9 +238,7 @@ class _Packer:
                 if self._used == len(self._buffer):
                     yield self._swap()
             if stream.readinto(memoryview(bytearray(1))):
-                raise DigestMismatch(
-                    f"{document.path!r} has more bytes than its size of {document.size}"
-                )
+                raise DigestMismatch(f"{document.path!r} has more bytes than its size of {document.size}")
         return "sha256:" + hasher.hexdigest()
 
     def _state(self, document: DocumentSource, digest: str) -> Statement:
@@ -259,9 +248,7 @@ class _Packer:
                 document.path,
                 document.size,
             ):
-                raise UsageError(
-                    f"the statement given for {document.path!r} is about something else"
-                )
+                raise UsageError(f"the statement given for {document.path!r} is about something else")
             if claim.digest != digest:
                 raise DigestMismatch(f"{document.path!r} does not have the digest in its statement")
             return document.statement
@@ -343,6 +330,57 @@ def open_packet(
     return Opened(tuple(documents), packet, payload.digest, payload.size, addressee)
 
 
+def open_document(source: Source, identities: Sequence[Unwrapper], path: str) -> DocumentReader:
+    """One document of a packet as a stream, for a packet that was checked before and a digest that is known.
+
+    Neither statements nor digests are checked here: compare the bytes with the document's statement.
+
+    Raises:
+        PacketError: (a subclass) the packet is damaged or not for these identities.
+        NotFound: the packet has no such document.
+    """
+    frames = compression.FrameReader(DecryptingReader(source, identities), DEFAULT_MAX_SIZE)
+    chunks = prefetch(map(compression.decompress, frames.frames()), _AHEAD)
+    archive = tar.TarReader(tar.ChunkReader(chunks))
+    try:
+        while entry := archive.next():
+            if entry.path == DOCUMENT_PREFIX + path:
+                return DocumentReader(chunks, archive)
+            while archive.read():
+                pass
+        raise NotFound(f"the packet has no document {path!r}")
+    except BaseException:
+        chunks.close()
+        raise
+
+
+class DocumentReader:
+    """Reads one document out of a packet; close it to end the thread behind it."""
+
+    def __init__(self, chunks: Generator[bytes, None, None], archive: tar.TarReader) -> None:
+        self._chunks = chunks
+        self._archive = archive
+        self._rest = memoryview(b"")
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill up to ``len(buffer)`` bytes; 0 only at the document's end."""
+        self._rest = self._rest or self._archive.read()
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+    def read(self, limit: int) -> bytes:
+        """Up to ``limit`` bytes; empty only at the document's end."""
+        data, self._rest = (self._rest or self._archive.read()), memoryview(b"")
+        data, self._rest = data[:limit], data[limit:]
+        return bytes(data)
+
+    def close(self) -> None:
+        """End the thread that reads ahead."""
+        self._chunks.close()
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     path: str
@@ -359,9 +397,7 @@ def _unpack(
     while entry := archive.next():
         if entry.path == STATEMENTS_NAME:
             if entry.size > MAX_STATEMENTS_BYTES:
-                raise LimitExceeded(
-                    f"the statements of the packet are longer than {MAX_STATEMENTS_BYTES} bytes"
-                )
+                raise LimitExceeded(f"the statements of the packet are longer than {MAX_STATEMENTS_BYTES} bytes")
             lines = b"".join(iter(archive.read, b""))
             if archive.next() is not None:
                 raise ArchiveInvalid("there are entries behind the statements of the packet")
@@ -372,9 +408,7 @@ def _unpack(
         if len(seen) == MAX_DOCUMENTS:
             raise LimitExceeded(f"a packet holds at most {MAX_DOCUMENTS} documents")
         if (key := names.collision_key(path)) in seen:
-            raise ArchiveInvalid(
-                f"the packet has {path!r} twice, or two names that some systems take for the same"
-            )
+            raise ArchiveInvalid(f"the packet has {path!r} twice, or two names that some systems take for the same")
         seen.add(key)
         take, hasher = sink.begin(path, entry.size), hashlib.sha256()
         while data := archive.read():
@@ -387,26 +421,18 @@ def _unpack(
 
 def _check_match(documents: Sequence[Statement], found: Sequence[_Found]) -> None:
     if len(documents) != len(found) or not found:
-        raise StatementInvalid(
-            f"the packet has {len(found)} documents but {len(documents)} statements about documents"
-        )
+        raise StatementInvalid(f"the packet has {len(found)} documents but {len(documents)} statements about documents")
     for each, actual in zip(documents, found, strict=True):
         claim = each.body
         if not isinstance(claim, Document):
-            raise StatementInvalid(
-                f"a {each.type} statement stands where one about {actual.path!r} should"
-            )
+            raise StatementInvalid(f"a {each.type} statement stands where one about {actual.path!r} should")
         if claim.path != actual.path:
             raise StatementInvalid(f"the statement for {actual.path!r} is about {claim.path!r}")
         if claim.size != actual.size or claim.digest != actual.digest:
-            raise DigestMismatch(
-                f"{actual.path!r} is not the document that was signed: its size or digest differs"
-            )
+            raise DigestMismatch(f"{actual.path!r} is not the document that was signed: its size or digest differs")
 
 
-def _check_packet(
-    packet: Statement, documents: Sequence[Statement], key: str, granted: Sequence[str]
-) -> Addressee:
+def _check_packet(packet: Statement, documents: Sequence[Statement], key: str, granted: Sequence[str]) -> Addressee:
     claim = packet.body
     if not isinstance(claim, Packet):
         raise StatementInvalid("the last statement of a packet must be its packet statement")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
@@ -25,7 +25,7 @@ class _Failure:
         self.error = error
 
 
-def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
+def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     """Yield ``items`` in order while a thread of its own works up to ``depth`` items ahead."""
     ready: queue.Queue[object] = queue.Queue(depth)
     stopped = threading.Event()
@@ -55,7 +55,7 @@ def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
             thread.join(0.01)
 
 
-def map_ordered(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+def map_ordered(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
     """Apply ``function`` on ``workers`` threads and yield the results in the order of ``items``."""
     pending: deque[Future[R]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="docex-map") as pool:
