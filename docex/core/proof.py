@@ -1,0 +1,249 @@
+"""The proof file: everything an auditor needs for one statement, as strict JSON. See docs/proof.md.
+
+Reading a proof says nothing about its truth: what it names (network, anchor, times) are claims, which `docex.verify`
+holds against the verifier's own settings and the ledger.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, TypeVar
+
+from docex.core.account import require_checksum
+from docex.core.digest import SIZE, parse_digest
+from docex.core.encoding import load_object
+from docex.core.merkle import MAX_SIZE
+from docex.core.statement import MAX_TIME, MAX_TOKEN_BYTES
+from docex.errors import ProofInvalid, StatementInvalid, UsageError
+
+FORMAT: Final = "docex-proof/1"
+MAX_PROOF_BYTES: Final = 16 << 20
+"""Longest proof file in bytes."""
+MAX_RELATED: Final = 256
+"""Most related statements in one proof."""
+MAX_PATH: Final = 64
+"""Longest inclusion path: trees have at most 2^64 - 1 leaves."""
+MAX_CHAIN_ID: Final = 2**63 - 1
+
+_HASH = re.compile(r"0x[0-9a-f]{64}")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Where statements are anchored: a chain and the two contracts on it (EIP-55 addresses)."""
+
+    chain_id: int
+    directory: str
+    notary: str
+
+    def __str__(self) -> str:
+        return f"chain {self.chain_id}, Directory {self.directory}, Notary {self.notary}"
+
+
+@dataclass(frozen=True, slots=True)
+class Inclusion:
+    """An RFC 9162 inclusion path: leaf ``index`` of the tree of ``size`` leaves under ``root``, leaf side first."""
+
+    index: int
+    size: int
+    root: bytes
+    path: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorClaim:
+    """Where the batch is said to be anchored: by which member, in which transaction and block (time: Unix seconds)."""
+
+    member: str
+    transaction: bytes
+    block_number: int
+    block_hash: bytes
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One statement with its place in a batch and the batch's anchor, as far as there are any yet."""
+
+    token: str
+    inclusion: Inclusion | None = None
+    anchor: AnchorClaim | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The evidence for one statement, and for statements about it (oldest first)."""
+
+    network: Network
+    statement: Evidence
+    related: tuple[Evidence, ...] = ()
+
+
+def parse(data: bytes) -> Proof:
+    """Read a proof file strictly; the statements in it stay as they are (see `docex.core.statement.parse`).
+
+    Raises:
+        ProofInvalid: it is too long, not JSON, or a member is missing, not known or of the wrong form; the message
+            names the member.
+    """
+    if len(data) > MAX_PROOF_BYTES:
+        raise ProofInvalid(f"the proof is longer than {MAX_PROOF_BYTES} bytes")
+    try:
+        value = load_object(data)
+    except StatementInvalid as error:
+        raise ProofInvalid(f"the proof is unreadable: {error}") from error
+    members = _members(value, "", ("format", "network", "statement", "related"))
+    if members["format"] != FORMAT:
+        _refuse("format", f"is not {FORMAT}")
+    proof = Proof(
+        _network(members["network"], "network"),
+        _evidence(members["statement"], "statement"),
+        _list(members["related"], "related", MAX_RELATED, _evidence),
+    )
+    tokens = [proof.statement.token, *(evidence.token for evidence in proof.related)]
+    if len(set(tokens)) != len(tokens):
+        _refuse("related", "has the same statement twice")
+    return proof
+
+
+def dump(proof: Proof) -> bytes:
+    """The proof file's bytes: indented JSON in ASCII with its members in a fixed order, ended by a line feed.
+
+    Raises:
+        ProofInvalid: `parse` would not accept them.
+    """
+    network = proof.network
+    value = {
+        "format": FORMAT,
+        "network": {"chain_id": network.chain_id, "directory": network.directory, "notary": network.notary},
+        "statement": _evidence_json(proof.statement),
+        "related": [_evidence_json(evidence) for evidence in proof.related],
+    }
+    data = json.dumps(value, indent=2).encode("ascii") + b"\n"
+    parse(data)
+    return data
+
+
+def _evidence_json(evidence: Evidence) -> dict[str, Any]:
+    inclusion, anchor = evidence.inclusion, evidence.anchor
+    return {
+        "token": evidence.token,
+        "inclusion": inclusion
+        and {
+            "index": inclusion.index,
+            "size": inclusion.size,
+            "root": f"sha256:{inclusion.root.hex()}",
+            "path": [f"sha256:{node.hex()}" for node in inclusion.path],
+        },
+        "anchor": anchor
+        and {
+            "member": anchor.member,
+            "transaction": f"0x{anchor.transaction.hex()}",
+            "block_number": anchor.block_number,
+            "block_hash": f"0x{anchor.block_hash.hex()}",
+            "time": anchor.time,
+        },
+    }
+
+
+def _network(value: Any, where: str) -> Network:
+    members = _members(value, where, ("chain_id", "directory", "notary"))
+    return Network(
+        _whole(members["chain_id"], f"{where}.chain_id", 1, MAX_CHAIN_ID),
+        _address(members["directory"], f"{where}.directory"),
+        _address(members["notary"], f"{where}.notary"),
+    )
+
+
+def _evidence(value: Any, where: str) -> Evidence:
+    members = _members(value, where, ("token", "inclusion", "anchor"))
+    token = members["token"]
+    if not isinstance(token, str) or not token.isascii() or not 0 < len(token) <= MAX_TOKEN_BYTES:
+        _refuse(f"{where}.token", f"must be a compact JWS of at most {MAX_TOKEN_BYTES} bytes")
+    inclusion = _optional(members["inclusion"], f"{where}.inclusion", _inclusion)
+    anchor = _optional(members["anchor"], f"{where}.anchor", _anchor)
+    if anchor is not None and inclusion is None:
+        _refuse(f"{where}.inclusion", "is missing: an anchor without it says nothing about the statement")
+    return Evidence(token, inclusion, anchor)
+
+
+def _inclusion(value: Any, where: str) -> Inclusion:
+    members = _members(value, where, ("index", "size", "root", "path"))
+    size = _whole(members["size"], f"{where}.size", 1, MAX_SIZE)
+    return Inclusion(
+        _whole(members["index"], f"{where}.index", 0, size - 1),
+        size,
+        _digest(members["root"], f"{where}.root"),
+        _list(members["path"], f"{where}.path", MAX_PATH, _digest),
+    )
+
+
+def _anchor(value: Any, where: str) -> AnchorClaim:
+    members = _members(value, where, ("member", "transaction", "block_number", "block_hash", "time"))
+    return AnchorClaim(
+        _address(members["member"], f"{where}.member"),
+        _hash(members["transaction"], f"{where}.transaction"),
+        # The Notary stores block numbers in 64 bits, and 0 means "never anchored" there.
+        _whole(members["block_number"], f"{where}.block_number", 1, 2**64 - 1),
+        _hash(members["block_hash"], f"{where}.block_hash"),
+        _whole(members["time"], f"{where}.time", 0, MAX_TIME),
+    )
+
+
+def _members(value: Any, where: str, names: Sequence[str]) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        _refuse(where, "must be an object")
+    if wrong := sorted(value.keys() ^ set(names)):
+        _refuse(where, f"has members missing or not known: {', '.join(map(ascii, wrong))[:200]}")
+    return value
+
+
+def _optional(value: Any, where: str, read: Callable[[Any, str], T]) -> T | None:
+    return None if value is None else read(value, where)
+
+
+def _list(value: Any, where: str, most: int, read: Callable[[Any, str], T]) -> tuple[T, ...]:
+    if not isinstance(value, list) or len(value) > most:
+        _refuse(where, f"must be a list of at most {most} items")
+    return tuple(read(item, f"{where}[{position}]") for position, item in enumerate(value))
+
+
+def _whole(value: Any, where: str, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        _refuse(where, f"must be a whole number from {least} to {most}")
+    return value
+
+
+def _address(value: Any, where: str) -> str:
+    try:
+        return require_checksum(_string(value, where))
+    except UsageError as error:
+        _refuse(where, f"is wrong: {error}")
+
+
+def _digest(value: Any, where: str) -> bytes:
+    try:
+        return parse_digest(_string(value, where)).raw
+    except UsageError as error:
+        _refuse(where, f"is wrong: {error}")
+
+
+def _hash(value: Any, where: str) -> bytes:
+    text = _string(value, where)
+    if _HASH.fullmatch(text) is None:
+        _refuse(where, f"must be 0x and {2 * SIZE} lowercase hexadecimal digits")
+    return bytes.fromhex(text[2:])
+
+
+def _string(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        _refuse(where, "must be a string")
+    return value
+
+
+def _refuse(where: str, what: str) -> NoReturn:
+    raise ProofInvalid(f"the proof's {where} {what}" if where else f"the proof {what}")
