@@ -1,0 +1,1 @@
+"""The ledger: clients of the Directory and the Notary, and the sender of transactions. web3 is loaded on first use."""

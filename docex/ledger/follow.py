@@ -1,0 +1,70 @@
+"""Reads from the chain where transactions stand: which attempt is in which block, and how deep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from docex.core.ledger_types import TransactionInfo
+from docex.core.transactions import BlockRef, StoredTransaction, TransactionStatus
+from docex.ledger import chain
+from docex.ledger.rpc import Rpc, RpcError
+
+
+async def observe(rpc: Rpc, rows: Sequence[StoredTransaction]) -> dict[str, BlockRef | None]:
+    """The block that holds each row now, by the rows' keys; None for a row in no block.
+
+    A block counts only when the chain has it under its number, with that hash: a receipt read in the middle of a reorg
+    may name one that it has no longer.
+    """
+    questions = [(row.key, attempt.transaction) for row in rows for attempt in row.attempts]
+    answers = await rpc.batch(
+        [("eth_getTransactionReceipt", ("0x" + transaction.hex(),)) for _, transaction in questions]
+    )
+    receipts = []
+    for (key, transaction), answer in zip(questions, answers, strict=True):
+        if isinstance(answer, RpcError):
+            raise answer
+        if answer is not None:
+            receipts.append((key, transaction, answer))
+    numbers = sorted({int(receipt["blockNumber"], 16) for _, _, receipt in receipts})
+    blocks = await chain.blocks(rpc, numbers)
+    found: dict[str, BlockRef | None] = {row.key: None for row in rows}
+    for key, transaction, receipt in receipts:
+        block = blocks.get(int(receipt["blockNumber"], 16))
+        if block is not None and block.hash == chain.to_bytes(receipt["blockHash"]):
+            found[key] = BlockRef(
+                number=block.number,
+                hash=block.hash,
+                time=block.time,
+                transaction=transaction,
+                succeeded=int(receipt["status"], 16) == 1,
+                gas_used=int(receipt["gasUsed"], 16),
+                contract=chain.created(receipt),
+            )
+    return found
+
+
+def status_of(block: BlockRef | None, head: int, confirmations: int) -> TransactionStatus:
+    """The status of a row that stands in ``block`` when the chain's head has the number ``head``.
+
+    Final means ``confirmations`` blocks on top, so that a reorg of that many blocks still leaves it in place.
+    """
+    if block is None:
+        return TransactionStatus.PENDING
+    if head - block.number < confirmations:
+        return TransactionStatus.MINED
+    return TransactionStatus.FINAL if block.succeeded else TransactionStatus.FAILED
+
+
+def info(block: BlockRef, head: int) -> TransactionInfo:
+    """What is told of a mined transaction."""
+    return TransactionInfo(
+        transaction=block.transaction,
+        block_number=block.number,
+        block_hash=block.hash,
+        block_time=block.time,
+        confirmations=max(head - block.number, 0),
+        succeeded=block.succeeded,
+        gas_used=block.gas_used,
+        contract=block.contract,
+    )

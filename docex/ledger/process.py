@@ -1,0 +1,190 @@
+"""anvil, the development chain, as a child process that never outlives its parent."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Self
+
+from docex.errors import LedgerUnavailable, UsageError
+
+HOST: Final = "127.0.0.1"
+CHAIN_ID: Final = 31337
+_START_SECONDS: Final = 20.0
+_STOP_SECONDS: Final = 10.0
+_ATTEMPTS: Final = 5
+# Linux ends the child with its parent, however that dies: prctl(PR_SET_PDEATHSIG = 1, SIGTERM = 15), kept across exec. It
+# is set by a launcher that becomes anvil, since code between fork and exec is unsafe in a process with threads. The line
+# after it closes the race with a parent that died before.
+_LAUNCHER: Final = """import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 15)
+os.getppid() == int(sys.argv[1]) or sys.exit("the parent has ended")
+os.execv(sys.argv[2], sys.argv[2:])"""
+
+
+def find_anvil() -> Path:
+    """The native anvil binary: ``$DOCEX_ANVIL``, or the project's ``node_modules``, or ``anvil`` on the PATH.
+
+    Raises UsageError, saying how to get it.
+    """
+    chosen = os.environ.get("DOCEX_ANVIL")
+    if chosen is not None:
+        if not Path(chosen).is_file():
+            raise UsageError(f"DOCEX_ANVIL names {chosen}, which is not there")
+        return Path(chosen)
+    # The npm package's own wrapper is a Node script that starts the binary: a process more to end.
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    package = f"node_modules/@foundry-rs/anvil-{sys.platform}-{machine}/bin/anvil"
+    for folder in (Path.cwd(), Path(__file__).parents[2]):
+        if (folder / package).is_file():
+            return folder / package
+    found = shutil.which("anvil")
+    if found is None:
+        raise UsageError(
+            "anvil, the development chain, was not found: run `make install` in the project's folder, install Foundry, or "
+            "set DOCEX_ANVIL to the binary"
+        )
+    return Path(found)
+
+
+class LocalChain:
+    """A development chain on the loopback interface. Use as ``with``, or call ``start`` and ``stop``.
+
+    On Linux the chain also ends when the *thread* that started it ends. It is in a session of its own: Ctrl-C reaches
+    the parent only, which then stops it in order.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: Path | None = None,
+        port: int | None = None,
+        chain_id: int = CHAIN_ID,
+        block_time: float | None = None,
+        arguments: Sequence[str] = (),
+        binary: Path | None = None,
+    ) -> None:
+        """``state``: file that the chain is kept in, written each second and at its end.
+
+        ``port``: None takes a free one. ``block_time``: seconds between blocks; None makes one for each transaction.
+        ``arguments``: more of anvil's own.
+        """
+        self.chain_id = chain_id
+        self.port = port or 0
+        self._chosen = port is not None
+        self._binary = binary
+        self._arguments = ["--host", HOST, "--chain-id", str(chain_id), "--quiet", *arguments]
+        if state is not None:
+            self._arguments += ["--state", str(state), "--state-interval", "1"]
+        if block_time is not None:
+            self._arguments += ["--block-time", f"{block_time:g}"]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Its RPC URL."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The id of its process while it runs."""
+        return None if self._process is None else self._process.pid
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Starts the chain and returns when it answers. Starting again after ``stop`` keeps the port.
+
+        Raises LedgerUnavailable with anvil's own words when it does not come up, UsageError when there is no anvil.
+        """
+        if self._process is not None:
+            raise UsageError("the chain runs already")
+        binary = self._binary or find_anvil()
+        for _ in range(_ATTEMPTS):
+            # Between our look and anvil's bind somebody else may take the port: then anvil exits and we look again.
+            self.port = self.port or _free_port()
+            with tempfile.TemporaryFile() as words:
+                if self._launch(binary, words):
+                    self._chosen = True
+                    return
+                words.seek(0)
+                reason = words.read(2000).decode(errors="replace").strip()
+            if self._chosen or "in use" not in reason:
+                break
+            self.port = 0
+        raise LedgerUnavailable(f"anvil did not start: {reason or 'it said nothing'}")
+
+    def stop(self) -> None:
+        """Ends the chain and returns when it has ended and, with ``state``, written its file. Safe to call twice."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _launch(self, binary: Path, words: IO[bytes]) -> bool:
+        command = [str(binary), "--port", str(self.port), *self._arguments]
+        if sys.platform == "linux":
+            command = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words, start_new_session=True
+        )
+        try:
+            if _answers(self._process, self.port):
+                return True
+        except BaseException:
+            self.stop()
+            raise
+        self.stop()
+        return False
+
+
+def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Waits for the answer; False when the process ended before or the time is over."""
+    deadline = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        if _asks(port):
+            # Whoever answered on the port: it is ours only if ours still runs.
+            return process.poll() is None
+        time.sleep(0.02)
+    return False
+
+
+def _asks(port: int) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    try:
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []})
+        connection.request("POST", "/", body, {"Content-Type": "application/json"})
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
