@@ -1,0 +1,130 @@
+"""What a node keeps, as plain values: the use cases and the database both speak in these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from docex.core.ledger_types import Anchor
+
+
+class Direction(StrEnum):
+    """Whether this node sent a transfer or received it."""
+
+    SENT = "sent"
+    RECEIVED = "received"
+
+
+class DeliveryState(StrEnum):
+    """Where a transfer stands for one addressee. The last two never change."""
+
+    PENDING = "pending"
+    """Not yet (or, on the recipient's node, not wholly) at the recipient's node."""
+    DELIVERED = "delivered"
+    """The recipient's node has the packet; no receipt yet."""
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+
+
+class BatchState(StrEnum):
+    """Where a batch stands on the ledger."""
+
+    SEALED = "sealed"
+    """Its leaves are fixed; the anchor is not final yet."""
+    FINAL = "final"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A version of a document on this node. Times are seconds since the epoch; digests are ``sha256:<hex>``.
+
+    ``entry`` is the document's path inside the packet at ``blob``: that of its statement, while ``path`` is where this
+    node shows it.
+    """
+
+    path: str
+    version: int
+    statement: str
+    digest: str
+    size: int
+    media_type: str
+    kind: str
+    issuer: str
+    blob: str
+    entry: str
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStatement:
+    """A statement this node holds, and its leaf once it is in a batch."""
+
+    digest: str
+    token: str
+    type: str
+    issuer: str
+    created: int
+    batch: int | None = None
+    leaf: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Statements anchored together. The block fields are set once the anchor is final."""
+
+    number: int
+    root: bytes
+    size: int
+    state: BatchState
+    created: int
+    transaction: bytes | None = None
+    block_number: int | None = None
+    block_hash: bytes | None = None
+    block_time: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A transfer seen from one of its addressees."""
+
+    transfer: str
+    account: str
+    state: DeliveryState
+    attempts: int = 0
+    error: str | None = None
+    receipt: str | None = None
+    updated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTransfer:
+    """A transfer sent or received; ``id`` is the digest of its statement. ``blob`` is set once the packet is here."""
+
+    id: str
+    direction: Direction
+    peer: str
+    packet: str
+    size: int
+    documents: tuple[str, ...]
+    created: int
+    blob: str | None = None
+    deliveries: tuple[Delivery, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work that must survive a crash. ``key`` names it: adding it again is the same job."""
+
+    key: str
+    kind: str
+    argument: str
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Anchored:
+    """A final anchor and the transaction that made it."""
+
+    anchor: Anchor
+    transaction: bytes
+    block_hash: bytes

@@ -1,0 +1,173 @@
+"""The tables of a node. Times are seconds since the epoch; digests are kept as text (``sha256:<hex>``)."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+Digest = String(71)
+Caip10 = String(96)
+# SQLite only numbers rows by itself when the column is its own INTEGER.
+Number = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Base(DeclarativeBase):
+    """Root of the mapped classes."""
+
+
+class StatementRow(Base):
+    """A statement held here. ``sequence`` is the order of arrival, which is the order of leaves."""
+
+    __tablename__ = "statements"
+    __table_args__ = (
+        UniqueConstraint("batch", "leaf"),
+        Index("statements_waiting", "batch", "sequence"),
+    )
+
+    sequence: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    digest: Mapped[str] = mapped_column(Digest, unique=True)
+    token: Mapped[str] = mapped_column(Text)
+    type: Mapped[str] = mapped_column(String(16))
+    issuer: Mapped[str] = mapped_column(Caip10)
+    created: Mapped[int] = mapped_column(BigInteger)
+    batch: Mapped[int | None] = mapped_column(ForeignKey("batches.number"))
+    leaf: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class BatchRow(Base):
+    """Statements anchored together."""
+
+    __tablename__ = "batches"
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    root: Mapped[bytes] = mapped_column(LargeBinary(32))
+    size: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    created: Mapped[int] = mapped_column(BigInteger)
+    transaction: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    block_number: Mapped[int | None] = mapped_column(BigInteger)
+    block_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    block_time: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class DocumentRow(Base):
+    """A version of a document."""
+
+    __tablename__ = "documents"
+    __table_args__ = (UniqueConstraint("path", "version"),)
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    path: Mapped[str] = mapped_column(String(1200))
+    version: Mapped[int] = mapped_column(Integer)
+    newest: Mapped[bool] = mapped_column(index=True)
+    statement: Mapped[str] = mapped_column(ForeignKey("statements.digest"), index=True)
+    digest: Mapped[str] = mapped_column(Digest, index=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    media_type: Mapped[str] = mapped_column(String(1024))
+    kind: Mapped[str] = mapped_column(String(16))
+    issuer: Mapped[str] = mapped_column(Caip10)
+    blob: Mapped[str] = mapped_column(String(1400))
+    entry: Mapped[str] = mapped_column(String(1200))
+    created: Mapped[int] = mapped_column(BigInteger)
+
+
+class TransferRow(Base):
+    """A transfer sent or received; the sequence gives pages a stable order."""
+
+    __tablename__ = "transfers"
+    __table_args__ = (Index("transfers_page", "created", "id"),)
+
+    id: Mapped[str] = mapped_column(ForeignKey("statements.digest"), primary_key=True)
+    direction: Mapped[str] = mapped_column(String(16))
+    peer: Mapped[str] = mapped_column(Caip10)
+    packet: Mapped[str] = mapped_column(Digest)
+    size: Mapped[int] = mapped_column(BigInteger)
+    created: Mapped[int] = mapped_column(BigInteger)
+    blob: Mapped[str | None] = mapped_column(String(1400))
+
+
+class TransferDocumentRow(Base):
+    """Which document statements a transfer carried, in the order of the packet."""
+
+    __tablename__ = "transfer_documents"
+
+    transfer: Mapped[str] = mapped_column(ForeignKey("transfers.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(Integer, primary_key=True)
+    statement: Mapped[str] = mapped_column(ForeignKey("statements.digest"), index=True)
+
+
+class DeliveryRow(Base):
+    """A transfer seen from one addressee."""
+
+    __tablename__ = "deliveries"
+
+    transfer: Mapped[str] = mapped_column(ForeignKey("transfers.id"), primary_key=True)
+    account: Mapped[str] = mapped_column(Caip10, primary_key=True)
+    position: Mapped[int] = mapped_column(Integer)
+    state: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int] = mapped_column(Integer)
+    error: Mapped[str | None] = mapped_column(Text)
+    receipt: Mapped[str | None] = mapped_column(ForeignKey("statements.digest"))
+    updated: Mapped[int] = mapped_column(BigInteger)
+
+
+class JobRow(Base):
+    """Work to do. ``due`` is when it may be claimed: in the future while somebody works on it or after a failure."""
+
+    __tablename__ = "jobs"
+
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    argument: Mapped[str] = mapped_column(String(400))
+    attempts: Mapped[int] = mapped_column(Integer)
+    due: Mapped[float] = mapped_column(Float, index=True)
+    error: Mapped[str | None] = mapped_column(Text)
+
+
+class TransactionRow(Base):
+    """A ledger transaction and its nonce; see `docex.core.transactions`."""
+
+    __tablename__ = "transactions"
+    __table_args__ = (UniqueConstraint("chain_id", "account", "nonce"),)
+
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    chain_id: Mapped[int] = mapped_column(BigInteger)
+    account: Mapped[str] = mapped_column(String(42))
+    nonce: Mapped[int] = mapped_column(BigInteger)
+    status: Mapped[str] = mapped_column(String(16), index=True)
+    to: Mapped[str | None] = mapped_column(String(42))
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+    value: Mapped[str] = mapped_column(String(78))
+    gas: Mapped[int] = mapped_column(BigInteger)
+    block_number: Mapped[int | None] = mapped_column(BigInteger)
+    block_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    block_time: Mapped[int | None] = mapped_column(BigInteger)
+    mined: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    succeeded: Mapped[bool | None]
+    gas_used: Mapped[int | None] = mapped_column(BigInteger)
+    contract: Mapped[str | None] = mapped_column(String(42))
+
+
+class AttemptRow(Base):
+    """Signed bytes of a transaction, kept before they are sent."""
+
+    __tablename__ = "attempts"
+
+    key: Mapped[str] = mapped_column(ForeignKey("transactions.key"), primary_key=True)
+    nonce: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    transaction: Mapped[bytes] = mapped_column(LargeBinary(32))
+    raw: Mapped[bytes] = mapped_column(LargeBinary)
+    max_fee: Mapped[str] = mapped_column(String(78))
+    tip: Mapped[str] = mapped_column(String(78))
+    block: Mapped[int] = mapped_column(BigInteger)
+
+
+class RetiredNonceRow(Base):
+    """Nonces that a renumbered transaction left: they are not given out again."""
+
+    __tablename__ = "retired_nonces"
+
+    chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    account: Mapped[str] = mapped_column(String(42), primary_key=True)
+    nonce: Mapped[int] = mapped_column(BigInteger, primary_key=True)

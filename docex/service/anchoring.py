@@ -1,0 +1,42 @@
+"""Anchor statements: collect them into batches, bring each batch's root to the ledger, follow it until it is final.
+
+Any number of crashes and repetitions make one anchor for each batch: its leaves are fixed in the database before
+anything is sent, and the ledger side (`docex.ledger.sender`) sends one transaction for one batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from docex.core.state import Batch, BatchState
+from docex.service.node import Node
+
+
+async def anchor_waiting(node: Node) -> int:
+    """Make a batch of what waits and go on with every batch that is not final; how many became final.
+
+    Raises:
+        LedgerUnavailable: try again later; nothing is lost.
+    """
+    await node.store.make_batch(node.limits.batch_size, node.now())
+    final = 0
+    for batch in await node.store.batches(BatchState.SEALED):
+        final += await _advance(node, batch)
+    return final
+
+
+async def _advance(node: Node, batch: Batch) -> bool:
+    anchored = await node.ledger.anchor(batch.number, batch.root, batch.size)
+    if anchored is None:
+        return False
+    await node.store.set_batch(
+        replace(
+            batch,
+            state=BatchState.FINAL,
+            transaction=anchored.transaction,
+            block_number=anchored.anchor.block_number,
+            block_hash=anchored.block_hash,
+            block_time=anchored.anchor.time,
+        )
+    )
+    return True

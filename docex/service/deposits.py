@@ -1,0 +1,128 @@
+"""Deposit, list and read the documents of this node.
+
+A deposit streams once: request ─▶ hash ─▶ compress ─▶ encrypt ─▶ storage, and is acknowledged when packet and database
+are durable. The packet is sealed to the member itself; each version has a blob of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
+
+from docex.core import names, packet
+from docex.core.age.streams import Destination
+from docex.core.claims import Document
+from docex.core.packet import DocumentSource
+from docex.core.recipients import parse_recipient
+from docex.core.state import StoredDocument
+from docex.errors import Conflict, DigestMismatch, LimitExceeded, UsageError
+from docex.service.node import Node
+from docex.service.streams import AsyncSource, on_thread, write_blob
+
+MAX_PAGE = 1000
+_CHUNK = 1 << 18
+
+
+async def deposit(
+    node: Node,
+    path: str,
+    size: int,
+    chunks: AsyncIterator[bytes],
+    *,
+    media_type: str = "application/octet-stream",
+    kind: str = "other",
+    supersedes: str | None = None,
+) -> StoredDocument:
+    """Take a document of ``size`` bytes; returns its new version, once durable.
+
+    Raises:
+        NameInvalid: the path is not allowed.
+        LimitExceeded: the document is larger than this node takes.
+        DigestMismatch: there were fewer or more bytes than ``size``.
+        StatementInvalid: kind, media type or superseded statement are not of their form.
+        UsageError: the superseded statement is not a document of this member.
+    """
+    names.check_path(path)
+    if size > node.limits.document_size:
+        raise LimitExceeded(f"documents of more than {node.limits.document_size} bytes are not taken")
+    if supersedes is not None:
+        await _check_superseded(node, supersedes)
+    blob = f"documents/{path}/{secrets.token_hex(16)}.age"
+    source = AsyncSource(chunks, asyncio.get_running_loop())
+    document = DocumentSource(path, size, lambda: nullcontext(source), media_type, kind, supersedes)
+    now = node.now()
+
+    def seal(destination: Destination) -> packet.Sealed:
+        return packet.seal(
+            [document],
+            destination,
+            [(parse_recipient(node.recipient), node.account)],
+            signer=node.signer,
+            issuer=node.account,
+            now=now,
+        )
+
+    sealed = await write_blob(node.blobs, blob, seal)
+    statement = sealed.documents[0]
+    claim = statement.body
+    assert isinstance(claim, Document)
+    stored = StoredDocument(
+        path, 0, statement.digest_text, claim.digest, size, media_type, kind, node.account, blob, path, now
+    )
+    return await node.store.add_document(stored, [statement])
+
+
+async def _check_superseded(node: Node, digest: str) -> None:
+    old = await node.store.statement(digest)
+    if old is None or old.type != Document.TYPE or old.issuer != node.account:
+        raise UsageError(f"{digest} is not a document statement of this member: it can't be superseded")
+
+
+async def documents(node: Node, folder: str, after: str, limit: int) -> Sequence[StoredDocument]:
+    """The newest versions in a folder and below, by path.
+
+    Raises:
+        NameInvalid: the folder is not a path.
+        UsageError: ``limit`` is not 1 to `MAX_PAGE`.
+    """
+    if not 1 <= limit <= MAX_PAGE:
+        raise UsageError(f"limit must be 1 to {MAX_PAGE}")
+    return await node.store.documents(names.check_folder(folder), after, limit)
+
+
+@asynccontextmanager
+async def opened_blob(node: Node, blob: str) -> AsyncIterator[io.BufferedReader[AsyncSource]]:
+    """A stored packet as a buffered stream for a thread."""
+    async with node.blobs.open(blob) as reader:
+        yield io.BufferedReader(AsyncSource(reader.chunks, asyncio.get_running_loop()), _CHUNK)
+
+
+async def read(node: Node, document: StoredDocument) -> AsyncIterator[bytes]:
+    """The plaintext of a stored version. Its last bytes are held back until size and digest have been checked.
+
+    Raises:
+        Conflict: this node does not hold the identity that opens it.
+        PacketError, DigestMismatch: the stored packet was damaged.
+    """
+    if node.identity is None:
+        raise Conflict("this node holds no identity: download the packet and open it where the identity is")
+    identity, hasher, held, size = node.identity, hashlib.sha256(), b"", 0
+    async with opened_blob(node, document.blob) as source:
+        stream = await on_thread(lambda: packet.open_document(source, [identity], document.entry))
+        try:
+            while data := await on_thread(lambda: stream.read(_CHUNK)):
+                hasher.update(data)
+                size += len(data)
+                if held:
+                    yield held
+                held = data
+        finally:
+            await on_thread(stream.close)
+    if size != document.size or "sha256:" + hasher.hexdigest() != document.digest:
+        raise DigestMismatch(f"{document.path!r} is not as it was stored: its digest or size differs")
+    if held:
+        yield held

@@ -1,0 +1,127 @@
+"""What one node consists of, and the few rules that several use cases share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from docex.core.account import caip10, parse_caip10
+from docex.core.encoding import b64url_decode
+from docex.core.ledger_types import KeyUse, Member
+from docex.core.recipients import Recipient, parse_recipient
+from docex.core.statement import Statement
+from docex.errors import Forbidden, NotMember, StatementInvalid, UsageError
+from docex.service.ports import Ledger, Peers, Store
+from keys import Signer, Unwrapper
+from storage import BlobStore
+
+CLOCK_SKEW = 300  # seconds that another member's clock may be ahead
+
+
+def _now() -> int:
+    return int(time.time())
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of what a node takes. Sizes are bytes of plaintext or packet."""
+
+    document_size: int = 16 << 30
+    packet_size: int = 16 << 30
+    batch_size: int = 10_000
+    attempts_a_day: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The ledger contracts this node works with."""
+
+    chain_id: int
+    directory: str
+    notary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One member's node. ``identity`` is None where the member opens packets elsewhere."""
+
+    address: str
+    network: Network
+    signer: Signer
+    recipient: str
+    identity: Unwrapper | None
+    store: Store
+    blobs: BlobStore
+    ledger: Ledger
+    peers: Peers
+    limits: Limits = Limits()
+    now: Callable[[], int] = _now
+
+    @property
+    def account(self) -> str:
+        """This member's CAIP-10 account: the issuer of its statements."""
+        return caip10(self.network.chain_id, self.address)
+
+
+def address_on(node: Node, account: str) -> str:
+    """The address of a CAIP-10 account on this node's chain.
+
+    Raises:
+        UsageError: the account is malformed or on another chain.
+    """
+    parsed = parse_caip10(account)
+    if parsed.chain_id != node.network.chain_id:
+        raise UsageError(
+            f"{account} is on chain {parsed.chain_id}; this node's ledger is chain {node.network.chain_id}"
+        )
+    return parsed.address
+
+
+async def active_member(node: Node, account: str) -> Member:
+    """The active member with this CAIP-10 account.
+
+    Raises:
+        NotMember: the Directory does not know it, or it is suspended.
+    """
+    member = await node.ledger.member(address_on(node, account))
+    if member is None or not member.active:
+        state = "not known to" if member is None else "suspended in"
+        raise NotMember(f"{account} is {state} the Directory")
+    return member
+
+
+async def recipient_of(node: Node, account: str) -> Recipient:
+    """The newest recipient key that a member published and that is valid now.
+
+    Raises:
+        NotMember: it is not an active member, or published no recipient key.
+    """
+    member = await active_member(node, account)
+    valid = [
+        key
+        for key in await node.ledger.keys(member.account)
+        if key.use is KeyUse.RECIPIENT and key.valid_at(node.now())
+    ]
+    if not valid:
+        raise NotMember(f"{member.name} ({account}) has published no recipient key that is valid now")
+    return parse_recipient(max(valid, key=lambda key: key.valid_from).material.decode("ascii"))
+
+
+async def check_signer(node: Node, statement: Statement, at: int) -> None:
+    """Check with the Directory that the issuer was a member with this signing key at a time.
+
+    Raises:
+        Forbidden: it was not.
+        StatementInvalid: the statement is from the future.
+    """
+    address = address_on(node, statement.issuer)
+    if statement.issued_at > node.now() + CLOCK_SKEW:
+        raise StatementInvalid(f"the {statement.type} statement is dated in the future")
+    if not await node.ledger.was_active_at(address, at):
+        raise Forbidden(f"{statement.issuer} was not an active member at the time of its {statement.type} statement")
+    kid = b64url_decode(statement.kid)
+    for key in await node.ledger.keys(address):
+        if key.key_id == kid and key.use is KeyUse.SIGNING and key.valid_at(at):
+            return
+    raise Forbidden(f"the key of the {statement.type} statement is not a valid signing key of {statement.issuer}")

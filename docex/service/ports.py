@@ -1,0 +1,136 @@
+"""What the use cases need from outside, as Protocols and plain values. `docex.wiring` names what stands behind them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Sequence
+from typing import Protocol
+
+from docex.core.ledger_types import Member, PublishedKey
+from docex.core.state import (
+    Anchored,
+    Batch,
+    BatchState,
+    DeliveryState,
+    Direction,
+    Job,
+    StoredDocument,
+    StoredStatement,
+    StoredTransfer,
+)
+from docex.core.statement import Statement
+
+
+class Store(Protocol):
+    """The state of record. Each method is one database transaction, durable when it returns."""
+
+    async def add_document(self, document: StoredDocument, statements: Sequence[Statement]) -> StoredDocument:
+        """Keep a new version with its statements; the version number is given here and returned."""
+
+    async def document(self, path: str, version: int | None = None) -> StoredDocument:
+        """The newest or the given version; raises NotFound."""
+
+    async def document_by_digest(self, digest: str) -> StoredDocument | None:
+        """The newest document whose own digest or whose statement's digest this is."""
+
+    async def documents(self, folder: str, after: str, limit: int) -> Sequence[StoredDocument]:
+        """Newest versions under a folder at any depth, by path, those behind ``after``."""
+
+    async def statement(self, digest: str) -> StoredStatement | None:
+        """The statement with this digest."""
+
+    async def add_transfer(
+        self, transfer: StoredTransfer, statements: Sequence[Statement], jobs: Sequence[Job]
+    ) -> StoredTransfer:
+        """Keep a transfer, its statements and what must be done about it. One that is known is returned unchanged."""
+
+    async def transfer(self, transfer: str) -> StoredTransfer:
+        """The transfer with this id; raises NotFound."""
+
+    async def transfers(
+        self, direction: Direction | None, before: tuple[int, str] | None, limit: int
+    ) -> Sequence[StoredTransfer]:
+        """Transfers, newest first, those older than ``before`` (its creation time and id)."""
+
+    async def transfers_of(self, statement: str) -> Sequence[StoredTransfer]:
+        """Transfers that carried the document with this statement, oldest first."""
+
+    async def set_packet(self, transfer: str, blob: str, jobs: Sequence[Job]) -> StoredTransfer:
+        """The packet of a received transfer is here: delivered."""
+
+    async def set_delivery(self, transfer: str, account: str, state: DeliveryState, error: str | None) -> None:
+        """Note an attempt and its outcome; accepted and rejected are never left."""
+
+    async def add_received(
+        self, transfer: str, documents: Sequence[StoredDocument], statements: Sequence[Statement]
+    ) -> None:
+        """Keep the documents of a received packet that was opened and found good. Doing it again changes nothing."""
+
+    async def add_receipt(
+        self, transfer: str, account: str, state: DeliveryState, receipt: Statement, jobs: Sequence[Job]
+    ) -> StoredTransfer:
+        """Keep the receipt of one addressee. The first stands: another one for it raises Conflict."""
+
+    async def batches(self, state: BatchState) -> Sequence[Batch]:
+        """Batches in a state, oldest first."""
+
+    async def batch(self, number: int) -> Batch:
+        """The batch with this number; raises NotFound."""
+
+    async def make_batch(self, limit: int, now: int) -> Batch | None:
+        """Put up to ``limit`` statements that have no batch into a new one; None when there are none."""
+
+    async def batch_leaves(self, number: int) -> Sequence[bytes]:
+        """The digests of a batch's statements, by leaf."""
+
+    async def set_batch(self, batch: Batch) -> None:
+        """Keep a batch's state and where it stands on the ledger."""
+
+    async def counts(self) -> dict[str, int]:
+        """How many rows of each sort there are, and how many statements have no final anchor."""
+
+    async def claim(self, now: float, lease: float, limit: int) -> Sequence[Job]:
+        """Take jobs that are due, for ``lease`` seconds: nobody else gets them before."""
+
+    async def finish(self, key: str) -> None:
+        """A job is done."""
+
+    async def retry(self, key: str, at: float, error: str) -> None:
+        """A job failed; it is due again at ``at``."""
+
+    async def check(self) -> None:
+        """Return when the database answers."""
+
+
+class Ledger(Protocol):
+    """What a node needs of the ledger. All raise LedgerUnavailable when it can't be reached."""
+
+    async def member(self, account: str) -> Member | None:
+        """The member with this address, active or not."""
+
+    async def keys(self, account: str) -> Sequence[PublishedKey]:
+        """All keys that the member published."""
+
+    async def was_active_at(self, account: str, time: int) -> bool:
+        """Whether the account was an active member then."""
+
+    async def anchor(self, number: int, root: bytes, size: int) -> Anchored | None:
+        """Anchor a batch of this node, or go on doing so; where it stands, once that is final.
+
+        ``number`` names the batch: any number of calls make one anchor, whatever happened to the ones before.
+        """
+
+    async def check(self) -> None:
+        """Return when the ledger answers and this node's account is an active member; raise what is wrong."""
+
+
+class Peers(Protocol):
+    """Calls to other members' nodes. They raise NodeUnavailable (try again) or what the other node refused with."""
+
+    async def announce(self, endpoint: str, transfer: str) -> bool:
+        """Show a transfer statement to the recipient's node; whether it wants the packet (False: it has it)."""
+
+    async def send_packet(self, endpoint: str, transfer: str, size: int, chunks: AsyncIterable[bytes]) -> None:
+        """Send the packet of the transfer with this id."""
+
+    async def send_receipt(self, endpoint: str, receipt: str) -> None:
+        """Hand over a receipt statement."""

@@ -1,0 +1,148 @@
+"""Receipts: open what was received, check it, and answer with a signed acknowledgement; take the answers of others."""
+
+from __future__ import annotations
+
+from docex.core import packet, statement
+from docex.core.claims import Document, Receipt, Transfer
+from docex.core.packet import Opened
+from docex.core.state import DeliveryState, Direction, Job, StoredDocument, StoredTransfer
+from docex.core.statement import Statement
+from docex.errors import Conflict, DigestMismatch, DocexError, Forbidden, LedgerUnavailable, StatementInvalid
+from docex.service.deposits import opened_blob
+from docex.service.node import Node, active_member, check_signer
+from docex.service.streams import on_thread
+from docex.service.transfers import document_digest
+
+_STATES = {"accepted": DeliveryState.ACCEPTED, "rejected": DeliveryState.REJECTED}
+
+
+async def open_received(node: Node, transfer_id: str) -> None:
+    """Open a received packet, check all of it, and keep a receipt for its sender; doing it again does no harm.
+
+    A node without an identity leaves the packet to a recipient who opens it elsewhere.
+
+    Raises:
+        LedgerUnavailable: the signers can't be checked now (try again).
+        StorageError: the packet can't be read now.
+    """
+    transfer = await node.store.transfer(transfer_id)
+    if node.identity is None or transfer.deliveries[0].receipt is not None:
+        return
+    try:
+        opened = await _open(node, transfer)
+    except LedgerUnavailable:
+        raise
+    except DocexError as error:
+        claim = Receipt(transfer.id, transfer.packet, (), "rejected", f"{error.code}: {error}"[:1000])
+    else:
+        documents = [_received(node, transfer, each) for each in opened.documents]
+        await node.store.add_received(transfer.id, documents, opened.documents)
+        claim = Receipt(transfer.id, transfer.packet, opened_digests(opened), "accepted")
+    await _give(node, transfer, statement.issue(node.signer, node.account, claim, node.now()))
+
+
+async def _open(node: Node, transfer: StoredTransfer) -> Opened:
+    """Open the packet without keeping plaintext, and hold it against its transfer statement and the Directory."""
+    assert node.identity is not None
+    assert transfer.blob is not None
+    identities, limit = [node.identity], node.limits.packet_size
+    async with opened_blob(node, transfer.blob) as source:
+        opened = await on_thread(lambda: packet.open_packet(source, identities, packet.Discard(), max_size=limit))
+    said = await node.store.statement(transfer.id)
+    assert said is not None
+    claim = statement.parse(said.token).body
+    assert isinstance(claim, Transfer)
+    if opened.packet.digest_text != claim.statement:
+        raise StatementInvalid("the packet is not the one that the transfer statement was made for")
+    if opened.packet.issuer != transfer.peer:
+        raise Forbidden("the packet was sealed by another member than the one who transferred it")
+    await check_signer(node, opened.packet, opened.packet.issued_at)
+    for document in opened.documents:
+        await check_signer(node, document, document.issued_at)
+    return opened
+
+
+def opened_digests(opened: Opened) -> tuple[str, ...]:
+    """The digests of the documents in a packet, each once, in order: what an accepting receipt names."""
+    return tuple(dict.fromkeys(document_digest(each) for each in opened.documents))
+
+
+def _received(node: Node, transfer: StoredTransfer, document: Statement) -> StoredDocument:
+    claim = document.body
+    assert isinstance(claim, Document)
+    assert transfer.blob is not None
+    sender = transfer.peer.rpartition(":")[2]
+    return StoredDocument(
+        f"received/{sender}/{claim.path}",
+        0,
+        document.digest_text,
+        claim.digest,
+        claim.size,
+        claim.media_type,
+        claim.kind,
+        document.issuer,
+        transfer.blob,
+        claim.path,
+        node.now(),
+    )
+
+
+async def _give(node: Node, transfer: StoredTransfer, receipt: Statement) -> StoredTransfer:
+    claim = receipt.body
+    assert isinstance(claim, Receipt)
+    job = Job(f"return:{transfer.id}", "return", transfer.id)
+    return await node.store.add_receipt(transfer.id, node.account, _STATES[claim.outcome], receipt, [job])
+
+
+async def give_back(node: Node, transfer_id: str) -> None:
+    """Bring the receipt of a received transfer to its sender's node; doing it again does no harm.
+
+    Raises:
+        NodeUnavailable: the node can't be reached (try again).
+        DocexError: the node, or the Directory, refused.
+    """
+    transfer = await node.store.transfer(transfer_id)
+    digest = transfer.deliveries[0].receipt
+    assert digest is not None  # the job is made together with the receipt
+    receipt = await node.store.statement(digest)
+    assert receipt is not None
+    sender = await active_member(node, transfer.peer)
+    await node.peers.send_receipt(sender.endpoint, receipt.token)
+
+
+async def take(node: Node, token: str) -> StoredTransfer:
+    """Take a receipt: an addressee's, for a transfer this node sent, or this member's own, signed away from the node.
+
+    Raises:
+        StatementInvalid, SignatureInvalid: it is not a receipt statement that holds.
+        NotFound: it is about a transfer that is not known here.
+        Forbidden: its signer is not an active member, or not an addressee of the transfer.
+        DigestMismatch: it names another packet or other documents than the transfer.
+        Conflict: another receipt was given before; a receipt never changes.
+    """
+    said = statement.verify(token)
+    claim = said.body
+    if not isinstance(claim, Receipt):
+        raise StatementInvalid(f"a receipt statement is needed here, not a {said.type} statement")
+    transfer = await node.store.transfer(claim.transfer)
+    if all(delivery.account != said.issuer for delivery in transfer.deliveries):
+        raise Forbidden(f"{said.issuer} is not an addressee of this transfer")
+    if claim.packet != transfer.packet:
+        raise DigestMismatch("the receipt names another packet than its transfer")
+    await check_signer(node, said, node.now())
+    if transfer.direction is Direction.RECEIVED:
+        if transfer.blob is None:
+            raise Conflict("the packet of this transfer has not arrived yet")
+        return await _give(node, transfer, said)
+    if claim.outcome == "accepted" and set(claim.opened) != await _sent_digests(node, transfer):
+        raise DigestMismatch("the receipt names other documents than the transfer carried")
+    return await node.store.add_receipt(transfer.id, said.issuer, _STATES[claim.outcome], said, [])
+
+
+async def _sent_digests(node: Node, transfer: StoredTransfer) -> set[str]:
+    digests = set()
+    for digest in transfer.documents:
+        stored = await node.store.statement(digest)
+        assert stored is not None
+        digests.add(document_digest(statement.parse(stored.token)))
+    return digests

@@ -1,0 +1,233 @@
+"""Transfers: seal documents to other members, deliver the packet to their nodes, take what they send.
+
+A transfer is named by the digest of its statement, so a delivery that is made twice is one transfer. What must still be
+done stands in jobs that are written together with the state they belong to (see `docex.service.worker`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import secrets
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+
+from docex.core import packet, statement
+from docex.core.age import read_header
+from docex.core.age.streams import Destination
+from docex.core.claims import Document, Packet, Transfer
+from docex.core.packet import DocumentReader, DocumentSource
+from docex.core.state import Delivery, DeliveryState, Direction, Job, StoredDocument, StoredTransfer
+from docex.core.statement import Statement
+from docex.errors import Conflict, DigestMismatch, Forbidden, LimitExceeded, NotFound, StatementInvalid, UsageError
+from docex.service.node import Node, active_member, address_on, check_signer, recipient_of
+from docex.service.streams import AsyncSource, write_blob
+from keys import Unwrapper
+from storage import BlobExists, BlobReader
+
+MAX_ADDRESSEES = 100
+_CHUNK = 1 << 20
+
+
+async def create(node: Node, documents: Sequence[str], to: Sequence[str]) -> StoredTransfer:
+    """Seal documents to members and have the packet delivered to each of their nodes.
+
+    Args:
+        documents: paths on this node, or digests of documents or of their statements.
+        to: CAIP-10 accounts.
+
+    Raises:
+        NotFound: there is no such document.
+        NotMember: an addressee is not an active member with a valid recipient key.
+        Conflict: this node holds no identity, so it can't open what it stores.
+        UsageError: no document, no addressee, or one of them twice.
+    """
+    if node.identity is None:
+        raise Conflict("this node holds no identity: it can't open its documents to seal them for someone else")
+    if not to or len(set(to)) != len(to):
+        raise UsageError("name at least one addressee, and each only once")
+    if len(to) > MAX_ADDRESSEES:
+        raise LimitExceeded(f"a transfer has at most {MAX_ADDRESSEES} addressees")
+    stored = [await _find(node, reference) for reference in documents]
+    recipients = [(await recipient_of(node, account), account) for account in to]
+    sources = [await _source(node, document, node.identity) for document in stored]
+    blob, now = f"transfers/sent/{secrets.token_hex(16)}.age", node.now()
+
+    def seal(destination: Destination) -> packet.Sealed:
+        return packet.seal(sources, destination, recipients, signer=node.signer, issuer=node.account, now=now)
+
+    sealed = await write_blob(node.blobs, blob, seal)
+    claim = packet_claim(sealed.packet)
+    transfer = statement.issue(
+        node.signer,
+        node.account,
+        Transfer(sealed.payload_digest, sealed.payload_size, sealed.packet.digest_text, node.account, claim.to),
+        now,
+    )
+    row = StoredTransfer(
+        transfer.digest_text,
+        Direction.SENT,
+        node.account,
+        sealed.payload_digest,
+        sealed.payload_size,
+        tuple(each.digest_text for each in sealed.documents),
+        now,
+        blob,
+        tuple(Delivery(transfer.digest_text, account, DeliveryState.PENDING, updated=now) for account in to),
+    )
+    jobs = [Job(f"deliver:{row.id}:{account}", "deliver", f"{row.id} {account}") for account in to]
+    return await node.store.add_transfer(row, [transfer], jobs)
+
+
+def packet_claim(packet_statement: Statement) -> Packet:
+    """The claim of a packet statement."""
+    claim = packet_statement.body
+    assert isinstance(claim, Packet)
+    return claim
+
+
+async def _find(node: Node, reference: str) -> StoredDocument:
+    if reference.startswith("sha256:"):
+        found = await node.store.document_by_digest(reference)
+        if found is None:
+            raise NotFound(f"there is no document with the digest {reference}")
+        return found
+    return await node.store.document(reference)
+
+
+async def _source(node: Node, document: StoredDocument, identity: Unwrapper) -> DocumentSource:
+    stored = await node.store.statement(document.statement)
+    assert stored is not None  # documents are only kept together with their statements
+    loop = asyncio.get_running_loop()
+
+    @contextmanager
+    def open_on_thread() -> Iterator[DocumentReader]:
+        blob = node.blobs.open(document.blob)
+        reader = asyncio.run_coroutine_threadsafe(_enter(blob), loop).result()
+        try:
+            source = io.BufferedReader(AsyncSource(reader.chunks, loop), _CHUNK)
+            stream = packet.open_document(source, [identity], document.entry)
+            try:
+                yield stream
+            finally:
+                stream.close()
+        finally:
+            asyncio.run_coroutine_threadsafe(_leave(blob), loop).result()
+
+    return DocumentSource(
+        document.entry,
+        document.size,
+        open_on_thread,
+        document.media_type,
+        document.kind,
+        statement=statement.parse(stored.token),
+    )
+
+
+async def _enter(blob: AbstractAsyncContextManager[BlobReader]) -> BlobReader:
+    return await blob.__aenter__()
+
+
+async def _leave(blob: AbstractAsyncContextManager[BlobReader]) -> None:
+    await blob.__aexit__(None, None, None)
+
+
+async def deliver(node: Node, transfer_id: str, account: str) -> None:
+    """Bring a transfer to one addressee's node; doing it again does no harm.
+
+    Raises:
+        NodeUnavailable: the node can't be reached (try again).
+        DocexError: the node, or the Directory, refused.
+    """
+    transfer = await node.store.transfer(transfer_id)
+    token = await _token(node, transfer_id)
+    member = await active_member(node, account)
+    if not member.endpoint:
+        raise NotFound(f"{member.name} has published no endpoint yet")
+    if await node.peers.announce(member.endpoint, token):
+        assert transfer.blob is not None  # what was sealed here is here
+        async with node.blobs.open(transfer.blob) as reader:
+            await node.peers.send_packet(member.endpoint, transfer_id, reader.info.size, reader.chunks)
+    await node.store.set_delivery(transfer_id, account, DeliveryState.DELIVERED, None)
+
+
+async def announced(node: Node, token: str) -> StoredTransfer:
+    """Another member says that it has a packet for this one. A transfer that is known is returned as it stands.
+
+    Raises:
+        StatementInvalid, SignatureInvalid: it is not a transfer statement that holds.
+        Forbidden: its signer is not an active member, or it is not addressed to this member.
+        LimitExceeded: the packet is larger than this node takes.
+    """
+    said = statement.verify(token)
+    claim = said.body
+    if not isinstance(claim, Transfer):
+        raise StatementInvalid(f"a transfer statement is needed here, not a {said.type} statement")
+    if claim.sender != said.issuer:
+        raise Forbidden("the transfer is not signed by the sender that it names")
+    if all(addressee.account != node.account for addressee in claim.to):
+        raise Forbidden(f"the transfer is not addressed to {node.account}")
+    if claim.size > node.limits.packet_size:
+        raise LimitExceeded(f"packets of more than {node.limits.packet_size} bytes are not taken")
+    address_on(node, said.issuer)
+    await check_signer(node, said, node.now())
+    now = node.now()
+    row = StoredTransfer(
+        said.digest_text,
+        Direction.RECEIVED,
+        said.issuer,
+        claim.packet,
+        claim.size,
+        (),
+        now,
+        None,
+        (Delivery(said.digest_text, node.account, DeliveryState.PENDING, updated=now),),
+    )
+    return await node.store.add_transfer(row, [said], [])
+
+
+async def take_packet(node: Node, transfer_id: str, chunks: AsyncIterator[bytes]) -> StoredTransfer:
+    """Store the packet of an announced transfer; nothing is kept unless it is the one that the transfer names.
+
+    Raises:
+        NotFound: no such transfer was announced.
+        PacketError: it is not an age file.
+        DigestMismatch: digest or size are not those of the transfer.
+    """
+    transfer = await node.store.transfer(transfer_id)
+    if transfer.direction is not Direction.RECEIVED:
+        raise NotFound("no such transfer was announced to this node")
+    if transfer.blob is not None:
+        return transfer
+    source = io.BufferedReader(AsyncSource(chunks, asyncio.get_running_loop()), _CHUNK)
+    blob = f"transfers/received/{transfer_id.removeprefix('sha256:')}.age"
+    with suppress(BlobExists):  # stored whole, and checked, by a delivery that was cut off before it was noted
+        await write_blob(node.blobs, blob, lambda destination: _copy_packet(source, destination, transfer))
+    return await node.store.set_packet(transfer_id, blob, [Job(f"open:{transfer_id}", "open", transfer_id)])
+
+
+def _copy_packet(source: io.BufferedReader[AsyncSource], destination: Destination, transfer: StoredTransfer) -> None:
+    destination.write(memoryview(read_header(source).raw))
+    hasher, size = hashlib.sha256(), 0
+    while data := source.read(_CHUNK):
+        hasher.update(data)
+        size += len(data)
+        if size > transfer.size:
+            break
+        destination.write(memoryview(data))
+    if size != transfer.size or "sha256:" + hasher.hexdigest() != transfer.packet:
+        raise DigestMismatch("this is not the packet that the transfer names: its size or digest differs")
+
+
+async def _token(node: Node, digest: str) -> str:
+    stored = await node.store.statement(digest)
+    assert stored is not None  # transfers are only kept together with their statements
+    return stored.token
+
+
+def document_digest(document: Statement) -> str:
+    """The digest of the document that a document statement is about."""
+    claim = document.body
+    assert isinstance(claim, Document)
+    return claim.digest

@@ -1,0 +1,94 @@
+"""The work that must survive a crash: jobs in the database, claimed for a while, done, or due again later.
+
+A job is written in the same database transaction as the state that calls for it, and every job may be done twice
+without harm, so there is no moment at which a crash loses or doubles work, and any number of workers can share one
+database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from docex.core.state import DeliveryState, Job
+from docex.errors import DocexError
+from docex.service import anchoring, receipts, transfers
+from docex.service.node import Node
+from keys import KeysError
+from storage import StorageError
+
+LEASE = 900.0  # seconds; a worker that died keeps its jobs this long
+FIRST_RETRY = 1.0
+LAST_RETRY = 3600.0
+CONCURRENT = 8
+
+log = structlog.get_logger(__name__)
+
+
+async def run(node: Node, interval: float, clock: Callable[[], float] = time.time) -> None:
+    """Work until cancelled: look for due jobs and for statements to anchor every ``interval`` seconds."""
+    await asyncio.gather(_repeat(lambda: anchoring.anchor_waiting(node), interval), _work(node, interval, clock))
+
+
+async def _work(node: Node, interval: float, clock: Callable[[], float]) -> None:
+    busy: set[asyncio.Task[None]] = set()
+
+    async def claim() -> None:
+        for job in await node.store.claim(clock(), LEASE, CONCURRENT - len(busy)):
+            task = asyncio.create_task(work_on(node, job, clock))
+            busy.add(task)
+            task.add_done_callback(busy.discard)
+
+    try:
+        await _repeat(claim, interval)
+    finally:
+        for task in busy:
+            task.cancel()
+        await asyncio.gather(*busy, return_exceptions=True)
+
+
+async def _repeat(step: Callable[[], Awaitable[object]], interval: float) -> None:
+    """Run a step again and again; what goes wrong is logged once and tried again: the state is in the database."""
+    failure = ""
+    while True:
+        try:
+            await step()
+            failure = ""
+        except Exception as error:  # the loop must outlive whatever a step runs into
+            if failure != (failure := repr(error)):
+                log.warning("step_failed", error=failure)
+        await asyncio.sleep(interval)
+
+
+async def work_on(node: Node, job: Job, clock: Callable[[], float] = time.time) -> None:
+    """Do one job; when it fails, it is due again later (exponential backoff with full jitter, an hour at most)."""
+    try:
+        await _HANDLERS[job.kind](node, job.argument)
+    except Exception as error:  # a job is never lost, whatever it runs into
+        text = f"{error.code}: {error}" if isinstance(error, _EXPECTED) else repr(error)
+        log.warning("job_failed", job=job.key, attempts=job.attempts, error=text)
+        ceiling = min(LAST_RETRY, FIRST_RETRY * 2 ** min(job.attempts, 20))
+        delay = random.uniform(FIRST_RETRY / 2, ceiling)  # noqa: S311 - spreads load, keeps no secret
+        await node.store.retry(job.key, clock() + delay, text[:500])
+        if job.kind == "deliver":
+            transfer, _, account = job.argument.partition(" ")
+            await node.store.set_delivery(transfer, account, DeliveryState.PENDING, text[:500])
+    else:
+        await node.store.finish(job.key)
+
+
+async def _deliver(node: Node, argument: str) -> None:
+    transfer, _, account = argument.partition(" ")
+    await transfers.deliver(node, transfer, account)
+
+
+_EXPECTED = (DocexError, KeysError, StorageError)
+_HANDLERS: dict[str, Callable[[Node, str], Awaitable[None]]] = {
+    "deliver": _deliver,
+    "open": receipts.open_received,
+    "return": receipts.give_back,
+}
