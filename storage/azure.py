@@ -4,8 +4,6 @@ REST reference: https://learn.microsoft.com/rest/api/storageservices/blob-servic
 """
 
 import asyncio
-import secrets
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -13,35 +11,26 @@ from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import (
-    AzureError,
-    HttpResponseError,
-    ResourceExistsError,
-    ResourceNotFoundError,
-)
-from azure.storage.blob import BlobBlock, BlobProperties
-from azure.storage.blob.aio import BlobClient, ContainerClient, ExponentialRetry
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob import BlobProperties
+from azure.storage.blob.aio import BlobClient, ContainerClient, LinearRetry
 
-from storage.azure_errors import readable_settings, service_code, translated
-from storage.errors import BlobExists, PathConflict, StorageUnavailable
+from storage.azure_errors import readable_settings, translated
+from storage.azure_upload import BLOCK_SIZE, SINGLE_SIZE, Upload
+from storage.errors import BlobExists, PathConflict
 from storage.paths import check_path, check_prefix, is_path, warn_of_skipped
 from storage.protocol import BlobInfo, BlobReader, check_range
-from storage.streams import blocks, uninterrupted
+from storage.streams import blocks
 
-BLOCK_SIZE = 4 << 20
-"""Bytes in one request. A blob has at most 50,000 blocks: 195 GiB."""
 _CHUNK_SIZE = 1 << 20
-_PARALLEL = 3
-_TOKEN = "upload"  # metadata that tells this put's blob from another writer's  # noqa: S105
-
-# A put's conditional commit fails with one of these where another writer was first: the last one
-# because a commit drops the blocks that others have staged under the path.
-_TAKEN = ("BlobAlreadyExists", "ConditionNotMet", "InvalidBlockList", "InvalidBlobOrBlock")
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """What to bear with: seconds to connect, seconds without a byte, retries, seconds between."""
+    """What to bear with: seconds to connect, seconds without a byte, retries, seconds between.
+
+    A request that fails may so take `(read + pause) * (retries + 1)` seconds to say so.
+    """
 
     connect: float = 10.0
     read: float = 60.0
@@ -52,11 +41,12 @@ class Patience:
 class AzureStore:
     """A container as a BlobStore; it is created when it is missing.
 
-    Blobs up to 4 MiB take one Put Blob, larger ones staged blocks and one Put Block List, either
+    Blobs up to 1 MiB take one Put Blob, larger ones staged blocks and one Put Block List, either
     with `If-None-Match: *`. Blocks of a put that failed are never visible; the service drops them
     within a week and no request can do so earlier without touching the path. That a path is no
     folder at the same time is checked before the upload, so two puts at the same instant, of `a`
-    and of `a/b`, may both succeed.
+    and of `a/b`, may both succeed. The service orders a listing, which may be by UTF-16 where that
+    differs (characters above U+FFFF against U+E000 to U+FFFF).
     """
 
     def __init__(self, container: ContainerClient) -> None:
@@ -95,7 +85,7 @@ class AzureStore:
     async def put(self, path: str, chunks: AsyncIterable[bytes]) -> int:
         """See BlobStore.put."""
         await self._refuse_taken(check_path(path))
-        upload = _Upload(self._container.get_blob_client(path), path)
+        upload = Upload(self._container.get_blob_client(path), path)
         try:
             async with aclosing(blocks(chunks, BLOCK_SIZE)) as stream:
                 async for block in stream:
@@ -107,9 +97,7 @@ class AzureStore:
         return upload.size
 
     @asynccontextmanager
-    async def open(
-        self, path: str, offset: int = 0, length: int | None = None
-    ) -> AsyncIterator[BlobReader]:
+    async def open(self, path: str, offset: int = 0, length: int | None = None) -> AsyncIterator[BlobReader]:
         """See BlobStore.open."""
         check_path(path)
         check_range(offset, length)
@@ -187,94 +175,11 @@ class AzureStore:
             await self._container.create_container()
 
 
-class _Upload:
-    """One put: blocks are sent a few at a time, then made a blob by one conditional request."""
-
-    def __init__(self, blob: BlobClient, path: str) -> None:
-        self.size = 0
-        self._blob = blob
-        self._path = path
-        self._token = secrets.token_hex(16)
-        self._held: bytes | None = None  # whether it is the only block shows with the next one
-        self._staged: list[BlobBlock] = []
-        self._running: deque[asyncio.Task[Any]] = deque()
-        self._may_be_visible = False
-
-    async def add(self, block: bytes) -> None:
-        """Take the next block; wait while enough are on their way."""
-        if self._held is not None:
-            await self._stage(self._held)
-        self._held = block
-        self.size += len(block)
-
-    async def publish(self) -> None:
-        """Make the blob visible, or raise BlobExists."""
-        if self._staged and self._held is not None:
-            await self._stage(self._held)
-        with translated(self._path):
-            while self._running:
-                await self._running.popleft()
-            self._may_be_visible = True
-            await uninterrupted(asyncio.ensure_future(self._commit()))
-
-    async def discard(self) -> None:
-        """Stop what is running, and remove the blob if it became visible nevertheless."""
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
-        if self._may_be_visible:
-            await uninterrupted(asyncio.ensure_future(self._withdraw()))
-
-    async def _stage(self, block: bytes) -> None:
-        if len(self._running) == _PARALLEL:
-            with translated(self._path):
-                await self._running.popleft()
-        # The token keeps apart the blocks of several writers; ids under one path have one length.
-        name = f"{self._token}-{len(self._staged):06}"
-        self._staged.append(BlobBlock(name))
-        self._running.append(asyncio.ensure_future(self._blob.stage_block(name, block)))
-
-    async def _commit(self) -> None:
-        metadata, missing = {_TOKEN: self._token}, MatchConditions.IfMissing
-        try:
-            if self._staged:
-                await self._blob.commit_block_list(
-                    self._staged, metadata=metadata, match_condition=missing
-                )
-            else:
-                await self._blob.upload_blob(self._held or b"", metadata=metadata)
-            return
-        except HttpResponseError as error:
-            if service_code(error) not in _TAKEN:
-                raise
-        # The client repeats a request whose answer was lost, and then finds its own work in the way.
-        try:
-            properties = await self._blob.get_blob_properties()
-        except ResourceNotFoundError:
-            raise StorageUnavailable(f"{self._path!r}: another writer came and went") from None
-        if properties.metadata.get(_TOKEN) != self._token:
-            self._may_be_visible = False
-            raise BlobExists(f"{self._path!r}: something is stored here already")
-
-    async def _withdraw(self) -> None:
-        with suppress(AzureError, OSError):
-            properties = await self._blob.get_blob_properties(retry_total=0)
-            if properties.metadata.get(_TOKEN) == self._token:
-                unchanged = MatchConditions.IfNotModified
-                await self._blob.delete_blob(
-                    etag=properties.etag, match_condition=unchanged, retry_total=0
-                )
-
-
-async def _read(
-    blob: BlobClient, path: str, etag: str, offset: int, end: int
-) -> AsyncGenerator[bytes, None]:
+async def _read(blob: BlobClient, path: str, etag: str, offset: int, end: int) -> AsyncGenerator[bytes, None]:
     if offset >= end:
         return
     with translated(path):
-        body = await blob.download_blob(
-            offset, end - offset, etag=etag, match_condition=MatchConditions.IfNotModified
-        )
+        body = await blob.download_blob(offset, end - offset, etag=etag, match_condition=MatchConditions.IfNotModified)
         async for chunk in body.chunks():
             for start in range(0, len(chunk), _CHUNK_SIZE):
                 yield chunk[start : start + _CHUNK_SIZE]
@@ -287,12 +192,11 @@ def _describe(properties: BlobProperties, path: str) -> BlobInfo:
 def _options(patience: Patience | None) -> dict[str, Any]:
     patience = patience or Patience()
     return {
-        "max_single_put_size": BLOCK_SIZE,
+        "max_single_put_size": SINGLE_SIZE,
         "max_single_get_size": BLOCK_SIZE,
         "max_chunk_get_size": BLOCK_SIZE,
         "connection_timeout": patience.connect,
         "read_timeout": patience.read,
-        "retry_policy": ExponentialRetry(
-            patience.pause, 2, patience.retries, random_jitter_range=1
-        ),
+        # Somewhere between none and twice the pause, so that many nodes do not come back at once.
+        "retry_policy": LinearRetry(patience.pause, patience.retries, random_jitter_range=patience.pause),
     }

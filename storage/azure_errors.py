@@ -46,6 +46,8 @@ def _translate(error: AzureError | OSError, what: str) -> StorageError:
     status = error.status_code if isinstance(error, HttpResponseError) else None
     if isinstance(error, ResourceNotFoundError):
         return BlobNotFound(f"{what!r}: nothing is stored here")
+    if status == 412:  # reading goes on only with the entity tag it began with
+        return BlobNotFound(f"{what!r}: was removed or replaced meanwhile")
     detail = f"{what!r}: the service answered {status} {service_code(error)}".rstrip()
     if isinstance(error, ClientAuthenticationError) or status in (401, 403):
         return StorageDenied(detail)

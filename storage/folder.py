@@ -49,9 +49,7 @@ _CAUSES: dict[int, tuple[type[StorageError], str]] = {
 
 def translate(error: OSError, what: str) -> StorageError:
     """Return the store's own error for a system call that failed on `what` (a path or the root)."""
-    kind, cause = _CAUSES.get(
-        error.errno or 0, (StorageUnavailable, f"input/output failed (errno {error.errno})")
-    )
+    kind, cause = _CAUSES.get(error.errno or 0, (StorageUnavailable, f"input/output failed (errno {error.errno})"))
     return kind(f"{what!r}: {cause}")
 
 
@@ -178,10 +176,14 @@ class Folder:
 
     def prune(self, parts: Parts) -> None:
         """Remove a folder and those above it as far as they are empty."""
-        with suppress(OSError):  # the first one that is not empty, or gone already, ends it
-            for depth in range(len(parts), 0, -1):
+        for depth in range(len(parts), 0, -1):
+            try:
                 with self.entered(parts[: depth - 1]) as parent:
                     os.rmdir(parts[depth - 1], dir_fd=parent)
+            except FileNotFoundError:  # another delete was first, or it was never made
+                continue
+            except OSError:  # not empty
+                return
 
     def clear_way(self, parts: Parts) -> None:
         """Return if a name that was taken is free now, else raise BlobExists or PathConflict.

@@ -62,9 +62,7 @@ class LocalStore:
         return draft.size
 
     @asynccontextmanager
-    async def open(
-        self, path: str, offset: int = 0, length: int | None = None
-    ) -> AsyncIterator[BlobReader]:
+    async def open(self, path: str, offset: int = 0, length: int | None = None) -> AsyncIterator[BlobReader]:
         """See BlobStore.open."""
         parts = check_path(path)
         check_range(offset, length)
@@ -107,9 +105,7 @@ class LocalStore:
         await asyncio.to_thread(self._pool.shutdown)
         self._folder.close()
 
-    async def _read(
-        self, path: str, file: FileIO, offset: int, end: int
-    ) -> AsyncGenerator[bytes, None]:
+    async def _read(self, path: str, file: FileIO, offset: int, end: int) -> AsyncGenerator[bytes, None]:
         while offset < end:
             wanted = min(BLOCK_SIZE, end - offset)
             chunk = await self._run(path, partial(os.pread, file.fileno(), wanted, offset))
@@ -118,9 +114,7 @@ class LocalStore:
             offset += len(chunk)
             yield chunk
 
-    async def _run(
-        self, what: str, step: Callable[[], T], undo: Callable[[T], None] | None = None
-    ) -> T:
+    async def _run(self, what: str, step: Callable[[], T], undo: Callable[[T], None] | None = None) -> T:
         """Run a blocking step in a thread, to its end even if cancelled; then `undo` its result."""
         work = asyncio.get_running_loop().run_in_executor(self._pool, step)
         try:

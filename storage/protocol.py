@@ -59,13 +59,12 @@ class BlobStore(Protocol):
         """
         ...
 
-    def open(
-        self, path: str, offset: int = 0, length: int | None = None
-    ) -> AbstractAsyncContextManager[BlobReader]:
+    def open(self, path: str, offset: int = 0, length: int | None = None) -> AbstractAsyncContextManager[BlobReader]:
         """Read a blob, or the part of it that `data[offset : offset + length]` would be (bytes).
 
         A range past the end is empty. Raises BlobNotFound, InvalidPath and InvalidRange on
-        entering, so an edge can still answer with an error; StorageUnavailable also while reading.
+        entering, so an edge can still answer with an error; StorageUnavailable and, where the blob is deleted
+        meanwhile, BlobNotFound also while reading.
         """
         ...
 
