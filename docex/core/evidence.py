@@ -1,0 +1,225 @@
+"""What must hold for one statement of a proof: its inclusion, its anchor, the anchor's depth, and its signer.
+
+These checks are shared by the rows of `docex.verify`. Each returns what it established, or raises ``Failed`` (something
+contradicts the proof) or ``NotChecked`` (something is missing that would settle it); ``details`` is filled on the way
+with what was established.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+from docex.core import statement as statements
+from docex.core.account import parse_caip10
+from docex.core.encoding import b64url_decode
+from docex.core.facts import NOT_ASKED, Facts, Trust, Unread
+from docex.core.jwk import canonical
+from docex.core.ledger_types import Anchor, KeyUse, Member, PublishedKey
+from docex.core.merkle import leaf_hash, verify_inclusion
+from docex.core.proof import AnchorClaim, Evidence, Network
+from docex.core.statement import Statement
+from docex.core.verdict import iso
+from docex.errors import InclusionInvalid, SignatureInvalid
+
+MAX_SKEW: Final = 300
+"""Seconds by which a signer's clock may run ahead of the chain's."""
+
+NO_TRUST: Final = "no network is trusted here: name yours with `docex trust add`"
+NO_LEDGER: Final = "the ledger was not read: no --rpc given"
+
+T = TypeVar("T")
+
+
+# Orders of the groups (SEC 2): the signature (r, n - s) holds wherever (r, s) does.
+_ORDERS: Final = MappingProxyType(
+    {
+        "ES256": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+        "ES256K": 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141,
+    }
+)
+
+
+class Failed(Exception):
+    """A check failed; the message says what contradicts what."""
+
+
+class NotChecked(Exception):
+    """A check could not be made; the message says what is missing."""
+
+
+def verified(token: str) -> Statement:
+    """`docex.core.statement.verify`, and that nobody but the signer could have made this very token.
+
+    An ECDSA signature has a twin that anybody can compute. It would give the same claim another digest: one that is not
+    revoked, and that any member could anchor. So ``s`` must be the lower of the two, as EIP-2 has it for transactions.
+
+    Raises:
+        StatementInvalid: the token is malformed.
+        SignatureInvalid: the signature does not hold, or has the higher ``s``.
+    """
+    statement = statements.verify(token)
+    order = _ORDERS.get(statement.alg)
+    if order is not None and 2 * int.from_bytes(b64url_decode(token.rpartition(".")[2])[32:]) > order:
+        raise SignatureInvalid(f"the {statement.alg} signature has the higher s, which anybody can make of the lower")
+    return statement
+
+
+def known(fact: T | Unread) -> T:
+    """The fact itself; raises NotChecked when it could not be read."""
+    if isinstance(fact, Unread):
+        raise NotChecked(fact.reason)
+    return fact
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """Checks statements against what the verifier trusts (``trust``) and what was read of the ledger (``facts``).
+
+    ``network`` is what the proof claims to be about; each of the two others is None when there is none.
+    """
+
+    network: Network
+    trust: Trust | None
+    facts: Facts | None
+
+    def require_network(self) -> Trust:
+        """Raises Failed when the proof is about another network than the verifier's, NotChecked without a trusted one."""
+        if self.trust is None:
+            raise NotChecked(NO_TRUST)
+        if self.network != self.trust.network:
+            trusted = f"your network {self.trust.name} is {self.trust.network}"
+            raise Failed(f"the proof is about another network: {self.network}; {trusted}")
+        return self.trust
+
+    def ledger(self) -> Facts:
+        """The facts, when they can settle anything about this proof; raises NotChecked otherwise."""
+        try:
+            trust = self.require_network()
+        except Failed:
+            raise NotChecked("the proof is about another network than yours, see row 4") from None
+        if self.facts is None:
+            raise NotChecked(NO_LEDGER)
+        read = known(self.facts.network)
+        if read != trust.network:
+            raise NotChecked(f"the ledger that was read is another: {read}; yours is {trust.network}")
+        return self.facts
+
+    def anchor(self, statement: Statement, evidence: Evidence, details: dict[str, Any]) -> Anchor:
+        """That the statement is in its batch, and the batch is anchored where and when the proof says.
+
+        Any member's anchor counts, not the issuer's alone: an anchor says only that the statement existed by then.
+        """
+        inclusion, claim = evidence.inclusion, evidence.anchor
+        if inclusion is None:
+            raise NotChecked("the proof names no batch: the statement was not anchored yet when it was made")
+        try:
+            verify_inclusion(
+                leaf_hash(statement.digest), inclusion.index, inclusion.size, inclusion.path, inclusion.root
+            )
+        except InclusionInvalid as error:
+            raise Failed(f"the statement is not in the batch: {error}") from error
+        details.update(root=f"sha256:{inclusion.root.hex()}", size=inclusion.size, index=inclusion.index)
+        if claim is None:
+            raise NotChecked("the statement is in its batch, but the proof names no anchor of it yet")
+        facts = self.ledger()
+        entry = known(facts.anchors.get((claim.member, inclusion.root, inclusion.size), NOT_ASKED))
+        if entry is None:
+            raise Failed(f"the Notary has no anchor of this batch by {claim.member}")
+        _require_claimed(facts, entry, claim)
+        details.update(
+            chain_id=self.network.chain_id,
+            notary=self.network.notary,
+            member=entry.member,
+            transaction=f"0x{claim.transaction.hex()}",
+            block_number=entry.block_number,
+            block_hash=f"0x{claim.block_hash.hex()}",
+            time=entry.time,
+        )
+        return entry
+
+    def require_depth(self, anchor: Anchor, details: dict[str, Any]) -> None:
+        """That enough blocks stand on top of the anchor's: before that, a reorg may still undo it."""
+        trust, head = self.require_network(), known(self.ledger().head)
+        confirmations = details["confirmations"] = max(head.number - anchor.block_number, 0)
+        if confirmations < trust.confirmations:
+            raise NotChecked(
+                f"the anchor has {confirmations} of the {trust.confirmations} confirmations that you ask for: "
+                "check again later"
+            )
+
+    def signer(self, statement: Statement, time: int, details: dict[str, Any]) -> str:
+        """That the issuer was a member at ``time`` and the key was its own and valid; who that is, in words."""
+        facts, account = self.ledger(), parse_caip10(statement.issuer)
+        if account.chain_id != self.network.chain_id:
+            raise Failed(f"the issuer {statement.issuer} is an account on another chain")
+        details.update(account=account.address, kid=statement.kid, time=time, issued_at=statement.issued_at)
+        who = self.name_of(statement.issuer, details)
+        periods = known(facts.periods.get(account.address, NOT_ASKED))
+        if not periods:
+            raise Failed(f"{who} was never a member")
+        if not any(p.since <= time and (p.until is None or time < p.until) for p in periods):
+            raise Failed(f"{who} was not a member at {iso(time)}")
+        key = known(facts.keys.get((account.address, b64url_decode(statement.kid)), NOT_ASKED))
+        _require_key(key, statement, who, time)
+        if statement.issued_at > time + MAX_SKEW:
+            raise Failed(f"the statement says it was issued at {iso(statement.issued_at)}, after its anchor")
+        return who
+
+    def name_of(self, issuer: str, details: dict[str, Any] | None = None) -> str:
+        """The member's name and account, as far as the Directory was read; else the account."""
+        account = parse_caip10(issuer)
+        address = account.address
+        try:
+            member = self.ledger().members.get(address)
+        except NotChecked:
+            return address
+        if account.chain_id != self.network.chain_id or not isinstance(member, Member):
+            return address
+        name = printable(member.name)
+        if details is not None:
+            details["member"] = name
+        return f"{name} ({address})"
+
+    def settled(self, statement: Statement, evidence: Evidence) -> tuple[Anchor, str]:
+        """All of the above for a related statement: its anchor, and who signed it."""
+        details: dict[str, Any] = {}
+        anchor = self.anchor(statement, evidence, details)
+        self.require_depth(anchor, details)
+        return anchor, self.signer(statement, anchor.time, details)
+
+
+def printable(text: str) -> str:
+    """Text that others chose, safe to show on a terminal: what is not printable becomes U+FFFD."""
+    return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def _require_claimed(facts: Facts, entry: Anchor, claim: AnchorClaim) -> None:
+    """That block, time and transaction are those of the anchor's entry at the Notary."""
+    if (entry.block_number, entry.time) != (claim.block_number, claim.time):
+        raise Failed(
+            f"the Notary has the anchor in block {entry.block_number} at {iso(entry.time)}, "
+            f"the proof in block {claim.block_number} at {iso(claim.time)}"
+        )
+    block = known(facts.blocks.get(claim.block_number, NOT_ASKED))
+    if block is None or block.hash != claim.block_hash:
+        has = "no such block" if block is None else f"0x{block.hash.hex()}"
+        raise Failed(f"block {claim.block_number} on the chain is {has}, the proof's is 0x{claim.block_hash.hex()}")
+    made = known(facts.transactions.get((claim.transaction, claim.block_number), NOT_ASKED))
+    if made is None:
+        raise Failed(f"the anchor's block holds no transaction 0x{claim.transaction.hex()}")
+    if (entry.member, entry.root, entry.size) not in [(item.member, item.root, item.size) for item in made]:
+        raise Failed(f"transaction 0x{claim.transaction.hex()} did not make this anchor")
+
+
+def _require_key(key: PublishedKey | None, statement: Statement, who: str, time: int) -> None:
+    if key is None:
+        raise Failed(f"{who} never published the key {statement.kid}")
+    if key.use is not KeyUse.SIGNING or key.material != canonical(statement.jwk):
+        raise Failed(f"the key {statement.kid} that {who} published is not for signing statements")
+    if not key.valid_at(time):
+        end = "" if key.valid_until is None else f" to {iso(key.valid_until)}"
+        raise Failed(
+            f"the key {statement.kid} of {who} was not valid at {iso(time)} (its period: {iso(key.valid_from)}{end})"
+        )

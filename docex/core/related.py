@@ -1,0 +1,173 @@
+"""What the other statements of a proof say about its main one: revoked or superseded (row 6), delivered (row 7).
+
+Only statements whose signature holds come in here. Those that are not about the main statement, or whose issuer has no
+say in the matter, are passed over: anybody can sign a revocation of anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from docex.core.account import parse_caip10
+from docex.core.claims import Document, Receipt, Revocation, Transfer
+from docex.core.evidence import Checker, Failed, NotChecked, known, printable
+from docex.core.facts import NOT_ASKED
+from docex.core.proof import Evidence
+from docex.core.statement import Statement
+from docex.core.verdict import iso
+
+Signed = tuple[Evidence, Statement]
+
+
+def not_revoked(checker: Checker, main: Statement, related: Iterable[Signed], at: int | None) -> tuple[str, int]:
+    """Row 6, as of ``at`` or else of the latest block: what was found, and the time it is about.
+
+    The Notary's record counts, and so does an anchored revocation or superseding statement by the same issuer: the
+    former from its ``effective``, the latter from its anchor's time.
+    """
+    notices = [signed for signed in related if _takes_back(signed[1], main)]
+    try:
+        facts = checker.ledger()
+        as_of = at if at is not None else known(facts.head).time
+        account = parse_caip10(main.issuer).address
+        record = known(facts.revocations.get((account, main.digest), NOT_ASKED))
+    except NotChecked as stop:
+        told = f" (the proof itself holds a {notices[0][1].type} statement against it)" if notices else ""
+        raise NotChecked(f"{stop}{told}") from None
+    later = []
+    if record is not None:
+        revoked = f"revoked by its issuer with effect from {iso(record.effective)}"
+        if record.effective <= as_of:
+            raise Failed(revoked + _why(record.revocation, notices))
+        later.append(revoked)
+    undecided = []
+    for evidence, notice in notices:
+        try:
+            effective, what = _notice(checker, evidence, notice)
+        except NotChecked as stop:
+            undecided.append(f"the {notice.type} statement {notice.digest_text} against it can't be checked: {stop}")
+            continue
+        if effective <= as_of:
+            raise Failed(what)
+        later.append(what)
+    if undecided:
+        raise NotChecked(undecided[0])
+    return "; ".join([f"as of {iso(as_of)}", *(f"later: {what}" for what in later)]), as_of
+
+
+def delivered(checker: Checker, main: Statement, related: Iterable[Signed]) -> list[dict[str, Any]]:
+    """Row 7: what the receipts in the proof acknowledge, one entry each."""
+    related = list(related)
+    receipts = [(evidence, statement) for evidence, statement in related if statement.type == Receipt.TYPE]
+    if main.type not in (Document.TYPE, Transfer.TYPE) or not receipts:
+        raise NotChecked("no receipts in the proof")
+    transfers = {
+        statement.digest_text: (evidence, statement)
+        for evidence, statement in related
+        if statement.type == Transfer.TYPE
+    }
+    found, undecided = [], []
+    for evidence, receipt in receipts:
+        try:
+            found.append(_delivery(checker, main, (evidence, receipt), transfers))
+        except NotChecked as stop:
+            undecided.append(f"receipt {receipt.digest_text}: {stop}")
+        except Failed as stop:
+            raise Failed(f"receipt {receipt.digest_text}: {stop}") from None
+    if not found:
+        raise NotChecked("; ".join(undecided)[:2000])
+    return found
+
+
+def _takes_back(statement: Statement, main: Statement) -> bool:
+    body = statement.body
+    if statement.issuer != main.issuer:
+        return False
+    if isinstance(body, Revocation):
+        return body.statement == main.digest_text
+    return isinstance(body, Document) and body.supersedes == main.digest_text
+
+
+def _notice(checker: Checker, evidence: Evidence, notice: Statement) -> tuple[int, str]:
+    """When a revocation or superseding statement takes effect, and what it does, in words."""
+    try:
+        anchor, _ = checker.settled(notice, evidence)
+    except Failed as stop:
+        raise Failed(f"the {notice.type} statement {notice.digest_text} in the proof: {stop}") from None
+    if isinstance(notice.body, Revocation):
+        effective = notice.body.effective
+        return effective, f"revoked by its issuer with effect from {iso(effective)}: {printable(notice.body.reason)}"
+    return anchor.time, f"superseded by {notice.digest_text} of {iso(anchor.time)}"
+
+
+def _why(revocation: bytes, notices: Iterable[Signed]) -> str:
+    """The reason that the revocation statement named on the ledger gives, where the proof holds it."""
+    for _, notice in notices:
+        if notice.digest == revocation and isinstance(notice.body, Revocation):
+            return f": {printable(notice.body.reason)}"
+    return ""
+
+
+def _delivery(checker: Checker, main: Statement, signed: Signed, transfers: Mapping[str, Signed]) -> dict[str, Any]:
+    evidence, receipt = signed
+    claim = receipt.body
+    assert isinstance(claim, Receipt)
+    if isinstance(main.body, Transfer):
+        if claim.transfer != main.digest_text:
+            raise Failed("it is for another transfer")
+        transfer = main
+    else:
+        _require_named(claim, main)
+        if claim.transfer not in transfers:
+            raise NotChecked("the transfer it acknowledges is not in the proof")
+        transfer_evidence, transfer = transfers[claim.transfer]
+    _require_addressee(receipt, claim, transfer)
+    if transfer is not main:
+        _labelled("its transfer", lambda: checker.settled(transfer, transfer_evidence))
+    anchor, who = checker.settled(receipt, evidence)
+    result = {
+        "receipt": receipt.digest_text,
+        "transfer": claim.transfer,
+        "from": transfer.issuer,
+        "by": receipt.issuer,
+        "member": who,
+        "outcome": claim.outcome,
+        "time": anchor.time,
+    }
+    if claim.reason is not None:
+        result["reason"] = printable(claim.reason)
+    return result
+
+
+def _require_named(claim: Receipt, main: Statement) -> None:
+    assert isinstance(main.body, Document)
+    if main.body.digest in claim.opened:
+        return
+    if claim.outcome == "rejected" and not claim.opened:
+        raise NotChecked("it rejects the transfer without having opened it, so it names no document")
+    raise Failed("it does not name this document")
+
+
+def _require_addressee(receipt: Statement, claim: Receipt, transfer: Statement) -> None:
+    body = transfer.body
+    assert isinstance(body, Transfer)
+    if body.sender != transfer.issuer:
+        raise Failed(f"its transfer says it is from {body.sender} but was issued by {transfer.issuer}")
+    if claim.packet != body.packet:
+        raise Failed("it names another packet than its transfer does")
+    accounts = [addressee.account for addressee in body.to]
+    if receipt.issuer in accounts:
+        return
+    if None in accounts:
+        raise NotChecked("its transfer names keys without their accounts: whether it is by an addressee is not known")
+    raise Failed(f"{receipt.issuer} is not an addressee of its transfer")
+
+
+def _labelled(what: str, check: Callable[[], object]) -> None:
+    try:
+        check()
+    except Failed as stop:
+        raise Failed(f"{what}: {stop}") from None
+    except NotChecked as stop:
+        raise NotChecked(f"{what}: {stop}") from None

@@ -1,0 +1,228 @@
+"""The verdict on a document and its proof: one function, which is all of the verification. See docs/proof.md.
+
+`verify` is pure. What the ledger says is read beforehand, by `collect_facts`, and whom to trust comes from the
+verifier's own settings (`Trust`), never from the proof.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+
+from docex.core import related
+from docex.core.claims import Document, to_json
+from docex.core.evidence import Checker, Failed, NotChecked, verified
+from docex.core.facts import Facts, LedgerReader, Trust, collect_facts
+from docex.core.proof import Proof
+from docex.core.related import Signed
+from docex.core.statement import Statement
+from docex.core.verdict import Outcome, Overall, Row, Verdict, iso
+from docex.errors import DocexError
+
+__all__ = [
+    "Content",
+    "Facts",
+    "LedgerReader",
+    "Outcome",
+    "Overall",
+    "Row",
+    "Trust",
+    "Verdict",
+    "collect_facts",
+    "measure",
+    "verify",
+]
+
+_CHUNK: Final = 1 << 20
+_UNSIGNED: Final = "the statement's signature does not hold, see row 2"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What matters of a document's bytes: their digest (``sha256:<hex>``) and how many there are."""
+
+    digest: str
+    size: int
+
+
+def measure(stream: BinaryIO, progress: Callable[[int], object] = lambda _: None) -> Content:
+    """Digest and size of a document, read in pieces; ``progress`` gets the length of each."""
+    hasher, size = hashlib.sha256(), 0
+    while piece := stream.read(_CHUNK):
+        hasher.update(piece)
+        size += len(piece)
+        progress(len(piece))
+    return Content(f"sha256:{hasher.hexdigest()}", size)
+
+
+def verify(
+    content: Content | None, proof: Proof, trust: Trust | None, facts: Facts | None, at: int | None = None
+) -> Verdict:
+    """Check a document and its proof. There is nothing else that a caller must check.
+
+    1. **bytes match**: the document has the digest and size of the ``document`` statement.
+    2. **signature**: every statement in the proof is well formed and signed by the key that it carries.
+    3. **signer**: the issuer was a member, and the key a signing key of its own and valid, at the time of the anchor.
+       That time is the anchor's block time as read from the ledger, since the signer's own ``iat`` is only a claim;
+       ``iat`` may not be more than 5 minutes later.
+    4. **anchor**: the inclusion path leads from the statement to the batch root, the trusted Notary has the batch under
+       the member, block and time that the proof names, the transaction made it, and enough blocks stand on top.
+    5. **independent time** (optional): none is defined yet.
+    6. **not revoked**: neither the Notary nor a statement in the proof has the issuer revoking or superseding the
+       statement with effect by ``at``.
+    7. **delivery** (optional): each receipt in the proof is by an addressee of its transfer and names this document.
+
+    Args:
+        content: of the document at hand; None to check a statement without its document.
+        proof: what `docex.core.proof.parse` read.
+        trust: the network the verifier trusts; None when it has none.
+        facts: what `collect_facts` read from that network; None when it was not asked.
+        at: the time as of which to decide, Unix seconds; the latest block's time unless given.
+
+    Nothing is raised for what a proof holds: all of it ends in a row.
+    """
+    case = _Case.of(content, proof, trust, facts, at)
+    kind = "document" if case.main is None else case.main.type
+    rows = (
+        _row(1, "bytes match", kind == "document", case.bytes_match),
+        _row(2, "signature", True, case.signature),
+        _row(3, "signer is a member", True, case.signer),
+        _row(4, "included and anchored", True, case.anchored),
+        _row(5, "independent time", False, _independent_time),
+        _row(6, "not revoked or superseded", True, case.not_revoked),
+        _row(7, "delivery receipts", False, case.delivered),
+    )
+    return Verdict(rows, case.subject())
+
+
+def _row(number: int, name: str, required: bool, check: Callable[[dict[str, Any]], str]) -> Row:
+    details: dict[str, Any] = {}
+    try:
+        outcome, reason = Outcome.PASS, check(details)
+    except NotChecked as stop:
+        outcome, reason = Outcome.NOT_CHECKED, str(stop)
+    except Failed as stop:
+        outcome, reason = Outcome.FAIL, str(stop)
+    return Row(number, name, outcome, required, reason, details)
+
+
+def _independent_time(_: dict[str, Any]) -> str:
+    raise NotChecked("no independent timestamp in the proof")
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One verification. ``main`` is None when its signature does not hold; ``related`` are those whose does."""
+
+    content: Content | None
+    proof: Proof
+    checker: Checker
+    at: int | None
+    main: Statement | None
+    related: tuple[Signed, ...]
+    broken: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, content: Content | None, proof: Proof, trust: Trust | None, facts: Facts | None, at: int | None
+    ) -> _Case:
+        main: Statement | None = None
+        others: list[Signed] = []
+        broken: list[str] = []
+        for position, evidence in enumerate((proof.statement, *proof.related)):
+            try:
+                statement = verified(evidence.token)
+            except DocexError as error:
+                where = f"the proof's related[{position - 1}]: " if position else ""
+                broken.append(f"{where}{error} [{error.code}]")
+                continue
+            if position:
+                others.append((evidence, statement))
+            else:
+                main = statement
+        return cls(content, proof, Checker(proof.network, trust, facts), at, main, tuple(others), tuple(broken))
+
+    def statement(self) -> Statement:
+        """The main statement; raises NotChecked when its signature does not hold."""
+        if self.main is None:
+            raise NotChecked(_UNSIGNED)
+        return self.main
+
+    def bytes_match(self, details: dict[str, Any]) -> str:
+        """Row 1."""
+        body = self.statement().body
+        if self.content is None:
+            raise NotChecked("no document was given")
+        details.update(digest=self.content.digest, size=self.content.size)
+        if not isinstance(body, Document):
+            raise Failed(f"the proof is for a {body.TYPE} statement, which is not about a document")
+        if self.content.size != body.size:
+            raise Failed(f"the document has {self.content.size} bytes, the statement says {body.size}")
+        if self.content.digest != body.digest:
+            raise Failed(f"the document's digest is {self.content.digest}, the statement says {body.digest}")
+        return f"{body.digest}, {body.size} bytes"
+
+    def signature(self, details: dict[str, Any]) -> str:
+        """Row 2."""
+        if self.main is not None:
+            details.update(statement=self.main.digest_text, alg=self.main.alg, kid=self.main.kid)
+        if self.broken:
+            raise Failed("; ".join(self.broken)[:2000])
+        main = self.statement()
+        also = f", and {len(self.related)} related statements" if self.related else ""
+        return f"{main.alg} by key {main.kid}{also}"
+
+    def signer(self, details: dict[str, Any]) -> str:
+        """Row 3."""
+        main = self.statement()
+        self.checker.ledger()
+        try:
+            anchor = self.checker.anchor(main, self.proof.statement, {})
+        except (Failed, NotChecked):
+            raise NotChecked("the time of its anchor is not established, see row 4") from None
+        return f"{self.checker.signer(main, anchor.time, details)}, key valid at {iso(anchor.time)}"
+
+    def anchored(self, details: dict[str, Any]) -> str:
+        """Row 4."""
+        main = self.statement()
+        if self.checker.trust is not None:
+            self.checker.require_network()
+        anchor = self.checker.anchor(main, self.proof.statement, details)
+        if self.at is not None and anchor.time > self.at:
+            raise Failed(f"anchored only at {iso(anchor.time)}, after {iso(self.at)}")
+        self.checker.require_depth(anchor, details)
+        by = self.checker.name_of(f"eip155:{self.proof.network.chain_id}:{anchor.member}")
+        return (
+            f"chain {self.proof.network.chain_id}, block {anchor.block_number} at {iso(anchor.time)}, "
+            f"{details['confirmations']} confirmations, anchored by {by}"
+        )
+
+    def not_revoked(self, details: dict[str, Any]) -> str:
+        """Row 6."""
+        reason, details["as_of"] = related.not_revoked(self.checker, self.statement(), self.related, self.at)
+        return reason
+
+    def delivered(self, details: dict[str, Any]) -> str:
+        """Row 7."""
+        found = details["receipts"] = related.delivered(self.checker, self.statement(), self.related)
+        return "; ".join(f"{item['outcome']} by {item['member']} at {iso(item['time'])}" for item in found)
+
+    def subject(self) -> dict[str, Any]:
+        """What the verdict is about, from the signed statement; empty when its signature does not hold."""
+        main, trust = self.main, self.checker.trust
+        if main is None:
+            return {}
+        subject: dict[str, Any] = {
+            "statement": main.digest_text,
+            "type": main.type,
+            "issuer": main.issuer,
+            "issued_at": main.issued_at,
+            "signer": self.checker.name_of(main.issuer),
+        }
+        if isinstance(main.body, Document):
+            subject["document"] = to_json(main.body)
+        if trust is not None:
+            subject["network"] = trust.name
+        return subject
