@@ -24,9 +24,9 @@ CHAIN_ID: Final = 31337
 _START_SECONDS: Final = 20.0
 _STOP_SECONDS: Final = 10.0
 _ATTEMPTS: Final = 5
-# Linux ends the child with its parent, however that dies: prctl(PR_SET_PDEATHSIG = 1, SIGTERM = 15), kept across exec. It
-# is set by a launcher that becomes anvil, since code between fork and exec is unsafe in a process with threads. The line
-# after it closes the race with a parent that died before.
+# Linux ends the child with its parent, however that dies: prctl(PR_SET_PDEATHSIG = 1, SIGTERM = 15), kept across exec.
+# A launcher sets it and then becomes anvil, since code between fork and exec is unsafe in a process with threads. Its
+# third line closes the race with a parent that died before.
 _LAUNCHER: Final = """import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, 15)
 os.getppid() == int(sys.argv[1]) or sys.exit("the parent has ended")
@@ -52,8 +52,8 @@ def find_anvil() -> Path:
     found = shutil.which("anvil")
     if found is None:
         raise UsageError(
-            "anvil, the development chain, was not found: run `make install` in the project's folder, install Foundry, or "
-            "set DOCEX_ANVIL to the binary"
+            "anvil, the development chain, was not found: run `make install` in the project's folder, install Foundry, "
+            "or set DOCEX_ANVIL to the binary"
         )
     return Path(found)
 
