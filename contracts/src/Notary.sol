@@ -7,12 +7,6 @@ import {INotary} from "./interfaces/INotary.sol";
 
 /// @title The Notary; see INotary
 contract Notary is INotary {
-    /// @dev One storage slot: `blockNumber` in the low 64 bits, `time` in the next 64.
-    struct Anchor {
-        uint64 blockNumber;
-        uint64 time;
-    }
-
     /// @dev `effective` in the low 64 bits of the first slot, `time` in the next 64; `revocation` in the second slot.
     struct Revocation {
         uint64 effective;
@@ -24,7 +18,8 @@ contract Notary is INotary {
     IDirectory public immutable directory;
 
     // Proofs name these slots: their order and the packing of the structs are part of docs/ledger.md.
-    mapping(address member => mapping(bytes32 root => mapping(uint64 size => Anchor))) private _anchors;
+    // An anchor is one word, so that it costs one write: the block number in the low 64 bits, its time in the next 64.
+    mapping(address member => mapping(bytes32 root => mapping(uint64 size => uint256))) private _anchors;
     mapping(address member => mapping(bytes32 digest => Revocation)) private _revocations;
 
     /// @param directory_ The Directory that says who may write
@@ -41,9 +36,9 @@ contract Notary is INotary {
     /// @inheritdoc INotary
     function anchor(bytes32 root, uint64 size) external onlyActive {
         if (size == 0) revert EmptyBatch();
-        Anchor storage entry = _anchors[msg.sender][root][size];
-        if (entry.blockNumber != 0) revert AlreadyAnchored(msg.sender, root, size);
-        (entry.blockNumber, entry.time) = (uint64(block.number), uint64(block.timestamp));
+        mapping(uint64 size => uint256) storage anchors = _anchors[msg.sender][root];
+        if (anchors[size] != 0) revert AlreadyAnchored(msg.sender, root, size);
+        anchors[size] = block.number | (block.timestamp << 64);
         emit Anchored(msg.sender, root, size);
     }
 
@@ -73,8 +68,7 @@ contract Notary is INotary {
         view
         returns (uint64 blockNumber, uint64 time)
     {
-        Anchor memory entry = _requireIncluded(member, root, size, index, digest, path);
-        return (entry.blockNumber, entry.time);
+        return _unpack(_requireIncluded(member, root, size, index, digest, path));
     }
 
     /// @inheritdoc INotary
@@ -83,8 +77,7 @@ contract Notary is INotary {
         view
         returns (uint64 blockNumber, uint64 time)
     {
-        Anchor memory entry = _anchors[member][root][size];
-        return (entry.blockNumber, entry.time);
+        return _unpack(_anchors[member][root][size]);
     }
 
     /// @inheritdoc INotary
@@ -108,9 +101,15 @@ contract Notary is INotary {
         uint64 index,
         bytes32 digest,
         bytes32[] calldata path
-    ) private view returns (Anchor memory entry) {
+    ) private view returns (uint256 entry) {
         entry = _anchors[member][root][size];
-        if (entry.blockNumber == 0) revert NotAnchored(member, root, size);
+        if (entry == 0) revert NotAnchored(member, root, size);
         Rfc9162.verifyInclusion(Rfc9162.leafHash(digest), index, size, path, root);
+    }
+
+    function _unpack(uint256 entry) private pure returns (uint64 blockNumber, uint64 time) {
+        // Both halves were 64-bit numbers when `anchor` packed them.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return (uint64(entry), uint64(entry >> 64));
     }
 }
