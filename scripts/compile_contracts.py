@@ -28,7 +28,7 @@ ARTIFACTS = ROOT / "docex" / "ledger" / "artifacts"
 NAMES = ("Directory", "Notary")
 SETTINGS: dict[str, Any] = {
     "evmVersion": "cancun",
-    "optimizer": {"enabled": True, "runs": 200},
+    "optimizer": {"enabled": True, "runs": 10_000},
     "metadata": {"bytecodeHash": "none", "appendCBOR": False},
 }
 OUTPUTS = ["abi", "metadata", "storageLayout", "evm.bytecode.object", "evm.deployedBytecode.object"]
