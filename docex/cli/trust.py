@@ -1,0 +1,90 @@
+"""``docex trust``: which networks this verifier trusts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from docex.cli.verify import JsonOption, TrustOption, reported, trust_store
+from docex.errors import UsageError
+from docex.service.trust import TrustedNetwork, network
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``trust add``, ``trust list`` and ``trust remove`` to the command line."""
+    group = typer.Typer(no_args_is_help=True, help="Which networks you trust when you verify a proof.")
+    group.command("add")(add_command)
+    group.command("list")(list_command)
+    group.command("remove")(remove_command)
+    app.add_typer(group, name="trust")
+
+
+def add_command(
+    name: Annotated[str, typer.Argument(help="What you call the network.")],
+    chain_id: Annotated[int | None, typer.Option("--chain-id", help="The chain's id (EIP-155).")] = None,
+    directory: Annotated[str | None, typer.Option("--directory", help="Address of its Directory.")] = None,
+    notary: Annotated[str | None, typer.Option("--notary", help="Address of its Notary.")] = None,
+    deployment: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Take chain and contracts from a deployment record instead."),
+    ] = None,
+    rpc: Annotated[str | None, typer.Option("--rpc", metavar="URL", help="Where to read it by default.")] = None,
+    confirmations: Annotated[
+        int | None, typer.Option("--confirmations", help="Blocks that must stand on top of an anchor (default: 3).")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the network of this name or contracts.")] = False,
+    trust: TrustOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Trust a network. Get its addresses from the consortium, not from whoever hands you a proof."""
+    with reported():
+        chosen = _contracts(deployment, chain_id, directory, notary)
+        new = network(name, *chosen, rpc, confirmations)
+        store = trust_store(trust)
+        store.add(new, replace=replace)
+    _show([new], as_json, f"trusted: {_line(new)}\nkept in {store.path}")
+
+
+def list_command(trust: TrustOption = None, as_json: JsonOption = False) -> None:
+    """List the networks you trust."""
+    with reported():
+        store = trust_store(trust)
+        networks = store.networks()
+    none = f"no network is trusted in {store.path}: add one with `docex trust add`"
+    _show(networks, as_json, "\n".join(map(_line, networks)) or none)
+
+
+def remove_command(
+    name: Annotated[str, typer.Argument(help="The network.")], trust: TrustOption = None, as_json: JsonOption = False
+) -> None:
+    """Trust a network no longer."""
+    with reported():
+        removed = trust_store(trust).remove(name)
+    _show([removed], as_json, f"no longer trusted: {_line(removed)}")
+
+
+def _contracts(
+    deployment: Path | None, chain_id: int | None, directory: str | None, notary: str | None
+) -> tuple[int, str, str]:
+    if deployment is not None:
+        if (chain_id, directory, notary) != (None, None, None):
+            raise UsageError("--from says the chain and the contracts: leave out --chain-id, --directory and --notary")
+        from docex.ledger.deploy import read_deployment
+
+        record = read_deployment(deployment)
+        return record.chain_id, record.directory, record.notary
+    if chain_id is None or directory is None or notary is None:
+        raise UsageError("name --chain-id, --directory and --notary, or a deployment record with --from")
+    return chain_id, directory, notary
+
+
+def _show(networks: list[TrustedNetwork] | tuple[TrustedNetwork, ...], as_json: bool, text: str) -> None:
+    typer.echo(json.dumps([one.to_json() for one in networks], indent=2) if as_json else text)
+
+
+def _line(one: TrustedNetwork) -> str:
+    where = f", read at {one.rpc}" if one.rpc else ""
+    return f"{one.trust.name}: {one.trust.network}, {one.trust.confirmations} confirmations{where}"

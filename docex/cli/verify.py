@@ -1,0 +1,187 @@
+"""``docex verify``: the verdict on a document and its proof."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from docex.core import proof as proofs
+from docex.core.verdict import Outcome, Row, Verdict, iso
+from docex.errors import DocexError, LedgerError, ProofInvalid, UsageError
+from docex.service.trust import ENVIRONMENT, TrustedNetwork, TrustStore, choose, default_path
+from docex.verify import Content, Facts, collect_facts, measure, verify
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+SHOW_PROGRESS_ABOVE: Final = 64 << 20
+"""Bytes above which a document's reading is shown on a terminal."""
+
+_MARKS: Final = {Outcome.PASS: ("✓", "green"), Outcome.FAIL: ("✗", "red"), Outcome.NOT_CHECKED: ("–", "yellow")}
+
+TrustOption = Annotated[
+    Path | None,
+    typer.Option("--trust", metavar="FILE", envvar=ENVIRONMENT, help="Trust settings to use instead of your own."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``verify`` to the command line."""
+    app.command("verify")(verify_command)
+
+
+def verify_command(
+    proof_file: Annotated[Path, typer.Option("--proof", metavar="PROOF", help="The proof file (JSON).")],
+    document: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="The document. Leave it out to check a statement alone.")
+    ] = None,
+    rpc: Annotated[
+        str | None,
+        typer.Option("--rpc", metavar="URL", help="Where to read the ledger; else as in your trust settings."),
+    ] = None,
+    trust: TrustOption = None,
+    network: Annotated[
+        str | None, typer.Option("--network", metavar="NAME", help="The trusted network to hold the proof against.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="Decide as of this time (ISO 8601 with its zone).")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a document and its proof against the ledger that you trust.
+
+    Exits 0 when the proof is valid, 1 when it is not, 2 when the command is wrong, 3 when it could not be checked.
+    """
+    with reported():
+        as_of = _time(at)
+        proof = proofs.parse(_read(proof_file, proofs.MAX_PROOF_BYTES + 1))
+        trusted = choose(trust_store(trust).networks(), proof.network, network)
+        content = None if document is None else _measure(document)
+        verdict = verify(content, proof, None if trusted is None else trusted.trust, _facts(proof, trusted, rpc), as_of)
+    if as_json:
+        typer.echo(json.dumps(verdict.to_json(), indent=2))
+    else:
+        _print(verdict, document)
+    raise typer.Exit(verdict.exit_code)
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn an error into one line on stderr, with its code, and the exit code that says what kind it is."""
+    try:
+        yield
+    except DocexError as error:
+        typer.echo(f"error [{error.code}]: {error}", err=True)
+        if isinstance(error, ProofInvalid):
+            raise typer.Exit(1) from None
+        raise typer.Exit(3 if isinstance(error, LedgerError) else 2) from None
+
+
+def trust_store(path: Path | None) -> TrustStore:
+    """The verifier's settings: those named, or the person's own."""
+    return TrustStore(default_path(os.environ) if path is None else path)
+
+
+def _facts(proof: proofs.Proof, trusted: TrustedNetwork | None, rpc: str | None) -> Facts | None:
+    """What the trusted ledger says, if there is one to ask and the proof is about it."""
+    url = rpc if rpc is not None or trusted is None else trusted.rpc
+    if url is None or trusted is None or trusted.trust.network != proof.network:
+        return None
+    return asyncio.run(_collect(proof, url))
+
+
+async def _collect(proof: proofs.Proof, url: str) -> Facts:
+    from docex.ledger.reader import open_reader
+
+    async with open_reader(url, proof.network) as reader:
+        return await collect_facts(proof, reader)
+
+
+def _time(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise UsageError(f"--at {text[:40]!a} is not an ISO 8601 time with its zone, such as 2026-01-31T12:00:00Z")
+    return int(time.timestamp())
+
+
+def _read(path: Path, most: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(most)
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}") from error
+
+
+def _measure(path: Path) -> Content:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    try:
+        size = path.stat().st_size
+        console = Console(stderr=True)
+        columns = (TextColumn("reading the document"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        hidden = not console.is_terminal or size <= SHOW_PROGRESS_ABOVE
+        with path.open("rb") as stream, Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+            task = progress.add_task("", total=size)
+            return measure(stream, lambda length: progress.advance(task, length))
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}") from error
+
+
+def _print(verdict: Verdict, document: Path | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in verdict.rows:
+        table.add_row(*_cells(row))
+    console = Console(highlight=False, soft_wrap=False)
+    console.print(table)
+    console.print(_summary(verdict, document), soft_wrap=True)
+
+
+def _cells(row: Row) -> tuple[Text, ...]:
+    # Text, not str: rich would read markup in a str, and some of this was written by others.
+    from rich.text import Text
+
+    mark, colour = _MARKS[row.outcome]
+    said = row.reason if row.outcome is Outcome.PASS else f"{row.outcome}: {row.reason}"
+    name = row.name if row.required else f"{row.name} (optional)"
+    return Text(mark, style=colour), Text(str(row.number)), Text(name), Text(said)
+
+
+def _summary(verdict: Verdict, document: Path | None) -> Text:
+    from rich.text import Text
+
+    colour = {0: "bold green", 1: "bold red"}.get(verdict.exit_code, "bold yellow")
+    parts = []
+    if (claim := verdict.subject.get("document")) is not None:
+        parts.append(claim["name"])
+    elif verdict.subject:
+        parts.append(f"{verdict.subject['type']} statement {verdict.subject['statement']}")
+    elif document is not None:
+        parts.append(document.name)
+    if verdict.subject:
+        parts.append(f"signed by {verdict.subject['signer']}")
+        parts.append(f"issued {iso(verdict.subject['issued_at'])}")
+    if (time := verdict.row(4).details.get("time")) is not None:
+        parts.append(f"anchored {iso(time)}")
+    return Text.assemble((verdict.overall.value, colour), ": ", " · ".join(parts))
