@@ -175,3 +175,9 @@ class NodeUnavailable(DocexError):
     """Another node can't be reached or answered with a failure."""
 
     code = "node_unavailable"
+
+
+class LengthRequired(DocexError):
+    """An upload does not say how many bytes it has."""
+
+    code = "length_required"

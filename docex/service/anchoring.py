@@ -19,14 +19,17 @@ async def anchor_waiting(node: Node) -> int:
         LedgerUnavailable: try again later; nothing is lost.
     """
     await node.store.make_batch(node.limits.batch_size, node.now())
+    open_batches = await node.store.batches(BatchState.SEALED)
+    if open_batches:
+        await node.ledger.poll()
     final = 0
-    for batch in await node.store.batches(BatchState.SEALED):
+    for batch in open_batches:
         final += await _advance(node, batch)
     return final
 
 
 async def _advance(node: Node, batch: Batch) -> bool:
-    anchored = await node.ledger.anchor(batch.number, batch.root, batch.size)
+    anchored = await node.ledger.anchor(batch.root, batch.size)
     if anchored is None:
         return False
     await node.store.set_batch(

@@ -113,11 +113,14 @@ class Ledger(Protocol):
     async def was_active_at(self, account: str, time: int) -> bool:
         """Whether the account was an active member then."""
 
-    async def anchor(self, number: int, root: bytes, size: int) -> Anchored | None:
+    async def anchor(self, root: bytes, size: int) -> Anchored | None:
         """Anchor a batch of this node, or go on doing so; where it stands, once that is final.
 
-        ``number`` names the batch: any number of calls make one anchor, whatever happened to the ones before.
+        Any number of calls make one anchor for a root and size, whatever happened to the ones before.
         """
+
+    async def poll(self) -> None:
+        """Bring what was sent forward: send again, follow blocks, notice reorgs. Run it before asking `anchor`."""
 
     async def check(self) -> None:
         """Return when the ledger answers and this node's account is an active member; raise what is wrong."""

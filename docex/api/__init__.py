@@ -1,0 +1,1 @@
+"""The node's REST API: translates HTTP to use cases and back, nothing else."""

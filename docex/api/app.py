@@ -1,0 +1,54 @@
+"""The application: routes, errors, and the worker beside them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+
+from docex import __version__
+from docex.api import documents, exchange, health, problems, transfers
+from docex.service import worker
+from docex.service.node import Node
+
+_DESCRIPTION = """
+Deposit documents, hand them to other members so that only they can read them, and fetch proofs that anyone can check.
+"""
+
+
+def make_app(node: Node, token: str, *, interval: float) -> FastAPI:
+    """The API of a node; its worker runs while the application does.
+
+    Args:
+        node: what it serves.
+        token: what people's requests must carry as a bearer token.
+        interval: seconds between two looks for work.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        working = asyncio.create_task(worker.run(node, interval))
+        try:
+            yield
+        finally:
+            working.cancel()
+            with suppress(asyncio.CancelledError):
+                await working
+
+    # No interactive docs page: it would load scripts from elsewhere. The OpenAPI is at /openapi.json.
+    app = FastAPI(
+        title="docex",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.node = node
+    app.state.token = token
+    problems.install(app)
+    for module in (health, documents, transfers, exchange):
+        app.include_router(module.router)
+    return app

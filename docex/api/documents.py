@@ -1,0 +1,89 @@
+"""`/api/v1/documents`: deposit, list, read."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from docex.api.access import NodeOf, People, content_length
+from docex.api.views import DocumentPage, DocumentView
+from docex.core.claims import KINDS
+from docex.core.digest import parse_digest
+from docex.service import deposits
+
+router = APIRouter(prefix="/api/v1/documents", tags=["documents"], dependencies=[People])
+
+_DEFAULT_MEDIA_TYPE = "application/octet-stream"
+
+
+@router.get("")
+async def list_documents(
+    node: NodeOf,
+    folder: Annotated[str, Query(description="list this folder and those below it")] = "",
+    cursor: Annotated[str, Query(description="`next` of the page before")] = "",
+    limit: Annotated[int, Query(ge=1, le=deposits.MAX_PAGE)] = 100,
+) -> DocumentPage:
+    """The newest version of each document in a folder and below it, by path."""
+    found = await deposits.documents(node, folder.strip("/"), cursor, limit)
+    more = found[-1].path if len(found) == limit else None
+    return DocumentPage(documents=[DocumentView.of(each) for each in found], next=more)
+
+
+@router.put("/{path:path}", status_code=201)
+async def deposit(
+    node: NodeOf,
+    request: Request,
+    path: str,
+    kind: Annotated[str, Query(description=f"one of {', '.join(KINDS)}")] = "other",
+    supersedes: Annotated[str | None, Query(description="digest of the document statement that this replaces")] = None,
+) -> DocumentView:
+    """Deposit a document (the raw request body) under a path; overwriting makes a new version.
+
+    Answered when the document is signed, encrypted and durable. Its statement is anchored soon after.
+    """
+    media_type = request.headers.get("content-type", _DEFAULT_MEDIA_TYPE)
+    stored = await deposits.deposit(
+        node,
+        path,
+        content_length(request),
+        aiter(request.stream()),
+        media_type=media_type,
+        kind=kind,
+        supersedes=supersedes,
+    )
+    return DocumentView.of(stored)
+
+
+@router.get("/{path:path}", response_class=StreamingResponse)
+async def read(
+    node: NodeOf,
+    path: str,
+    version: Annotated[int | None, Query(ge=1)] = None,
+    details: Annotated[bool, Query(description="describe the document instead of sending it")] = False,
+) -> Response:
+    """The document itself, decrypted, or with `details=true` what is known about it."""
+    document = await node.store.document(path, version)
+    if details:
+        return Response(DocumentView.of(document).model_dump_json(), media_type="application/json")
+    chunks = deposits.read(node, document)
+    first = await anext(chunks, b"")  # what can't be opened is an error, not a broken download
+    raw = base64.b64encode(parse_digest(document.digest).raw).decode()
+    headers = {
+        "content-length": str(document.size),
+        "content-digest": f"sha-256=:{raw}:",  # RFC 9530
+        "content-disposition": "attachment",
+        "docex-statement": document.statement,
+        "x-content-type-options": "nosniff",
+    }
+    return StreamingResponse(_chain(first, chunks), 200, headers, document.media_type)
+
+
+async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if first:
+        yield first
+    async for chunk in rest:
+        yield chunk

@@ -1,0 +1,76 @@
+"""Errors as RFC 9457 problem documents. ``type`` is stable: ``urn:docex:problem:<code of the error>``."""
+
+from __future__ import annotations
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from docex import errors
+from docex.errors import DocexError
+from keys import KeysError
+from storage import PathConflict, StorageError
+
+log = structlog.get_logger(__name__)
+
+# The first class that an error belongs to decides.
+_STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (errors.Unauthorised, 401),
+    (errors.Forbidden, 403),
+    (errors.NotAddressee, 403),
+    (errors.NotFound, 404),
+    (errors.LengthRequired, 411),
+    (errors.Conflict, 409),
+    (PathConflict, 409),
+    (errors.LimitExceeded, 413),
+    (errors.LedgerUnavailable, 503),
+    (errors.NodeUnavailable, 503),
+    (errors.NotMember, 422),
+    (errors.LedgerError, 502),
+    (DocexError, 422),
+    (StorageError, 503),
+    (KeysError, 503),
+)
+
+
+def problem(status: int, code: str, detail: str, **members: object) -> JSONResponse:
+    """A problem document."""
+    body = {"type": f"urn:docex:problem:{code}", "title": code.replace("_", " "), "status": status, "detail": detail}
+    headers = {"www-authenticate": 'Bearer realm="docex"'} if status == 401 else None
+    return JSONResponse(body | members, status, headers, media_type="application/problem+json")
+
+
+async def _expected(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DocexError | StorageError | KeysError)
+    status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    if status >= 500:
+        log.warning("request_failed", code=error.code, error=str(error))
+    return problem(status, error.code, str(error))
+
+
+async def _http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http")
+    return problem(error.status_code, code, error.detail)
+
+
+async def _validation(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    faults = [{"where": ".".join(map(str, each["loc"])), "fault": each["msg"]} for each in error.errors()]
+    return problem(422, "request_invalid", "the request does not have the form that is asked for", faults=faults)
+
+
+async def _unexpected(_: Request, error: Exception) -> JSONResponse:
+    log.error("request_crashed", error=repr(error))
+    return problem(500, "internal", "something went wrong on this node; its log says what")
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error with a problem document."""
+    for kind in (DocexError, StorageError, KeysError):
+        app.add_exception_handler(kind, _expected)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(Exception, _unexpected)

@@ -1,0 +1,85 @@
+"""`/api/v1/transfers`, `/statements` and `/proofs`: hand documents to other members and follow what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
+
+from docex.api.access import NodeOf, People
+from docex.api.views import Digest, StatementView, TransferPage, TransferRequest, TransferView
+from docex.core import proof
+from docex.core.state import Direction
+from docex.errors import NotFound, UsageError
+from docex.service import proofs, transfers
+from docex.service.node import Node
+
+router = APIRouter(prefix="/api/v1", tags=["transfers"], dependencies=[People])
+
+
+@router.post("/transfers", status_code=202)
+async def create_transfer(node: NodeOf, wanted: TransferRequest) -> TransferView:
+    """Seal documents to members; delivery goes on in the background until each has the packet."""
+    return TransferView.of(await transfers.create(node, wanted.documents, wanted.to))
+
+
+@router.get("/transfers")
+async def list_transfers(
+    node: NodeOf,
+    direction: Direction | None = None,
+    cursor: Annotated[str, Query(description="`next` of the page before")] = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> TransferPage:
+    """Transfers sent and received, newest first."""
+    found = await node.store.transfers(direction, _cursor(cursor), limit)
+    more = f"{found[-1].created}~{found[-1].id}" if len(found) == limit else None
+    return TransferPage(transfers=[TransferView.of(each) for each in found], next=more)
+
+
+def _cursor(text: str) -> tuple[int, str] | None:
+    if not text:
+        return None
+    created, tilde, transfer = text.partition("~")
+    if not tilde or not created.isascii() or not created.isdigit() or len(created) > 12:
+        raise UsageError("this cursor is not one of this list")
+    return int(created), transfer
+
+
+@router.get("/transfers/{transfer}")
+async def read_transfer(node: NodeOf, transfer: Digest) -> TransferView:
+    """One transfer and where it stands with each addressee."""
+    return TransferView.of(await node.store.transfer(transfer))
+
+
+@router.get("/transfers/{transfer}/packet", response_class=StreamingResponse)
+async def read_packet(node: NodeOf, transfer: Digest) -> Response:
+    """The packet as it travels: for opening it away from the node."""
+    found = await node.store.transfer(transfer)
+    if found.blob is None:
+        raise NotFound("the packet of this transfer has not arrived yet")
+    info = await node.blobs.stat(found.blob)
+    headers = {"content-length": str(info.size), "content-disposition": "attachment"}
+    return StreamingResponse(_chunks(node, found.blob), 200, headers, "application/age")
+
+
+async def _chunks(node: Node, blob: str) -> AsyncIterator[bytes]:
+    async with node.blobs.open(blob) as reader:
+        async for chunk in reader:
+            yield chunk
+
+
+@router.get("/statements/{digest}")
+async def read_statement(node: NodeOf, digest: Digest) -> StatementView:
+    """A statement that this node holds."""
+    found = await node.store.statement(digest)
+    if found is None:
+        raise NotFound(f"there is no statement with the digest {digest}")
+    return StatementView(digest=found.digest, type=found.type, issuer=found.issuer, token=found.token)
+
+
+@router.get("/proofs/{digest}")
+async def read_proof(node: NodeOf, digest: Digest) -> Response:
+    """The proof for a statement, or for the newest document with this digest: everything an auditor needs."""
+    return Response(proof.dump(await proofs.build(node, digest)), media_type="application/json")

@@ -1,0 +1,86 @@
+"""HTTP to other members' nodes (`docex.service.ports.Peers`)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+from urllib.parse import urlsplit
+
+import httpx
+
+from docex.errors import Conflict, DocexError, NodeUnavailable, UsageError
+
+_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+_MAX_ANSWER = 1 << 20
+STATEMENT_TYPE = "application/jose"  # a compact JWS (RFC 7515 section 9.2.1)
+PACKET_TYPE = "application/age"
+
+
+class NodeRefused(DocexError):
+    """Another node understood the request and refused it."""
+
+    code = "node_refused"
+
+
+class HttpPeers:
+    """Calls other nodes under the endpoints they published. Redirects are not followed."""
+
+    def __init__(self, client: httpx.AsyncClient | None = None) -> None:
+        self._client = client or httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False, trust_env=False)
+
+    async def announce(self, endpoint: str, transfer: str) -> bool:
+        """See the protocol."""
+        url = _url(endpoint, "deliveries")
+        answer = await self._send("POST", url, content=transfer.encode(), headers={"content-type": STATEMENT_TYPE})
+        return bool(answer.get("wanted", True))
+
+    async def send_packet(self, endpoint: str, transfer: str, size: int, chunks: AsyncIterable[bytes]) -> None:
+        """See the protocol."""
+        url = _url(endpoint, f"deliveries/{transfer}/packet")
+        headers = {"content-type": PACKET_TYPE, "content-length": str(size)}
+        await self._send("PUT", url, content=chunks, headers=headers)
+
+    async def send_receipt(self, endpoint: str, receipt: str) -> None:
+        """See the protocol."""
+        url = _url(endpoint, "receipts")
+        await self._send("POST", url, content=receipt.encode(), headers={"content-type": STATEMENT_TYPE})
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _send(
+        self, method: str, url: str, *, content: bytes | AsyncIterable[bytes], headers: dict[str, str]
+    ) -> dict[str, object]:
+        try:
+            async with self._client.stream(method, url, content=content, headers=headers) as response:
+                body = bytearray()
+                async for part in response.aiter_bytes():
+                    body += part
+                    if len(body) > _MAX_ANSWER:
+                        raise NodeUnavailable(f"{url} answers with more than {_MAX_ANSWER} bytes")
+        except httpx.HTTPError as error:
+            raise NodeUnavailable(f"{url} can't be reached: {type(error).__name__}: {error}") from error
+        answer = _json(bytes(body))
+        if response.is_success:
+            return answer
+        detail = f"{url} answers {response.status_code}: {answer.get('detail', response.reason_phrase)}"
+        if response.status_code >= 500 or response.status_code == 429:
+            raise NodeUnavailable(detail)
+        raise Conflict(detail) if response.status_code == 409 else NodeRefused(detail)
+
+
+def _url(endpoint: str, path: str) -> str:
+    parts = urlsplit(endpoint)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise UsageError(f"the endpoint {endpoint!r} is not an http or https address")
+    return f"{endpoint.rstrip('/')}/api/v1/{path}"
+
+
+def _json(body: bytes) -> dict[str, object]:
+    import json
+
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,33 @@
+"""Settings of a node: from the environment (``DOCEX_…``), with the command line on top."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class NodeSettings(BaseSettings):
+    """What `docex serve` needs. Each field can be given as ``DOCEX_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="DOCEX_", extra="ignore")
+
+    data: Path = Field(Path("docex-data"), description="folder for database, documents and the API token")
+    keystore: Path = Field(Path("keystore"), description="the member's keystore")
+    rpc: str = Field("http://127.0.0.1:8545", description="JSON-RPC URL of a ledger node")
+    deployment: Path = Field(Path("deployment.json"), description="what `docex ledger deploy` wrote")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    database: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data folder by default")
+    azure_storage: SecretStr | None = Field(None, description="Azure Blob connection string; a folder by default")
+    azure_container: str = Field("docex", description="container for the packets")
+    confirmations: int = Field(2, ge=1, le=1000, description="blocks on top of an anchor before it is final")
+    interval: float = Field(0.25, gt=0, le=60, description="seconds between two looks for work")
+    max_document_size: int = Field(16 << 30, gt=0, description="bytes of the largest document taken")
+    api_token: SecretStr | None = Field(None, description="API token; made and kept in the data folder by default")
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL in use."""
+        return self.database or f"sqlite+aiosqlite:///{self.data.absolute() / 'docex.db'}"

@@ -1,0 +1,110 @@
+"""The one place that names concrete backends: puts a node together from its settings."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from docex.core.ledger_types import Deployment
+from docex.db.engine import make_engine, upgrade
+from docex.db.store import SqlStore
+from docex.db.transactions import SqlTransactionStore
+from docex.errors import UsageError
+from docex.ledger.deploy import check_deployment, read_deployment
+from docex.ledger.node import NodeLedger
+from docex.ledger.rpc import Rpc
+from docex.ledger.sender import Sender
+from docex.peers import HttpPeers
+from docex.service.node import Limits, Network, Node
+from docex.settings import NodeSettings
+from keys.local import Keystore, open_keystore
+from storage import BlobStore
+
+
+@asynccontextmanager
+async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterator[Node]:
+    """A node with everything behind it connected; closed at the end of the block.
+
+    Raises:
+        KeysError: the keystore can't be opened.
+        UsageError: settings, keystore and ledger do not fit together.
+        LedgerError: the ledger can't be reached, or is another one.
+    """
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keystore = open_keystore(settings.keystore, passphrase)
+    deployment = read_deployment(settings.deployment)
+    _check_chain(keystore, deployment)
+    async with AsyncExitStack() as stack:
+        rpc = await stack.enter_async_context(Rpc(settings.rpc, chain_id=deployment.chain_id))
+        await check_deployment(rpc, deployment)
+        engine = make_engine(settings.database_url)
+        stack.push_async_callback(engine.dispose)
+        await upgrade(engine)
+        blobs = _blobs(settings)
+        stack.push_async_callback(blobs.close)
+        peers = HttpPeers()
+        stack.push_async_callback(peers.close)
+        transactions = SqlTransactionStore(engine)
+        sender = Sender(
+            rpc,
+            keystore.account,
+            transactions,
+            chain_id=deployment.chain_id,
+            confirmations=settings.confirmations,
+        )
+        yield Node(
+            address=keystore.account.address,
+            network=Network(deployment.chain_id, deployment.directory, deployment.notary),
+            signer=keystore.signer,
+            recipient=keystore.public["recipient"],
+            identity=keystore.identity,
+            store=SqlStore(engine),
+            blobs=blobs,
+            ledger=NodeLedger(rpc, deployment.directory, deployment.notary, sender, transactions),
+            peers=peers,
+            limits=Limits(document_size=settings.max_document_size),
+        )
+
+
+def _check_chain(keystore: Keystore, deployment: Deployment) -> None:
+    account = str(keystore.public["account"])
+    if account.split(":")[1] != str(deployment.chain_id):
+        raise UsageError(f"the keystore's account {account} is not on chain {deployment.chain_id} of the deployment")
+
+
+def _blobs(settings: NodeSettings) -> BlobStore:
+    if settings.azure_storage is not None:
+        from storage.azure import AzureStore
+
+        return AzureStore.from_connection_string(settings.azure_storage.get_secret_value(), settings.azure_container)
+    from storage.local import LocalStore
+
+    return LocalStore(settings.data / "packets")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """The token that people's requests carry, and where it is kept (None: it came from the settings)."""
+
+    value: str
+    path: Path | None
+
+
+def api_token(settings: NodeSettings) -> ApiToken:
+    """The API token of the settings, or the one kept in the data folder, made at first use (mode 0600)."""
+    if settings.api_token is not None:
+        return ApiToken(settings.api_token.get_secret_value(), None)
+    path = settings.data / "api-token"
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return ApiToken(path.read_text(encoding="ascii").strip(), path)
+    token = secrets.token_urlsafe(32)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(token + "\n")
+    return ApiToken(token, path)
