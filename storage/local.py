@@ -160,7 +160,7 @@ class _Draft:
             except NotADirectoryError:
                 raise PathConflict(f"{'/'.join(self._parts)!r}: a blob is on the way") from None
             else:
-                self._end()
+                self._end(file)
                 return
         raise StorageUnavailable(f"{'/'.join(self._parts)!r}: its folder keeps vanishing")
 
@@ -171,7 +171,7 @@ class _Draft:
                 self._folder.delete(self._parts)
         if self._file is not None:
             self._folder.prune(self._parts[:-1])
-            self._end()
+            self._end(self._file)
 
     def _begin(self) -> FileIO:
         with suppress(BlobNotFound):
@@ -192,8 +192,7 @@ class _Draft:
             self._linked = True
             os.fsync(parent)
 
-    def _end(self) -> None:
+    def _end(self, file: FileIO) -> None:
         with suppress(OSError):  # gone already; or the next start removes it
             os.unlink(self._name, dir_fd=self._folder.incoming)
-        if self._file is not None:
-            self._file.close()
+        file.close()

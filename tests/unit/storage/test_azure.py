@@ -154,6 +154,20 @@ async def test_a_put_cancelled_as_another_writer_wins_spares_that_one(
 
 
 @pytest.mark.parametrize("size", SIZES)
+async def test_a_put_that_fails_as_another_writer_wins_spares_that_one(
+    hasty: BlobStore, proxy: Proxy, direct: BlobStore, size: int
+) -> None:
+    async def overtaken() -> AsyncIterator[bytes]:
+        yield DATA[:size]
+        await direct.put("blob", source(b"the winner's"))
+
+    proxy.fail(Fault.BUSY, query="comp=blocklist" if size > MI else "")
+    with pytest.raises(StorageUnavailable):
+        await hasty.put("blob", overtaken())
+    assert await fetched(direct, "blob") == b"the winner's"
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("other", SIZES)
 async def test_a_writer_that_is_overtaken_is_told_so(
     direct: BlobStore, patient: BlobStore, size: int, other: int

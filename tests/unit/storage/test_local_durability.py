@@ -75,7 +75,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch, root: Path) -> list[str]:
         monkeypatch.setattr(os, name, noting)
 
     note("fsync", in_proc)
-    note("mkdir", lambda path, *_, dir_fd=None: f"{in_proc(dir_fd)}/{path}")
+    note("mkdir", lambda path, *_, dir_fd=None: f"{in_proc(dir_fd)}/{path}" if dir_fd else str(path))
     note("link", lambda _, path, dst_dir_fd, **__: f"{in_proc(dst_dir_fd)}/{path}")
     return calls
 
@@ -109,11 +109,15 @@ async def test_a_deletion_is_durable_before_the_return(
 
 
 def test_the_root_is_durable_with_all_above_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[str] = []
-    real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(in_proc(fd)), real(fd))[1])
+    calls = recorded(monkeypatch, tmp_path)
     LocalStore(tmp_path / "x" / "y")._folder.close()
-    assert synced == [str(tmp_path), str(tmp_path / "x")]
+    assert calls == [
+        "mkdir root/x",
+        "fsync root",
+        "mkdir root/x/y",
+        "fsync root/x",
+        "mkdir root/x/y/.incoming",
+    ]
 
 
 async def test_only_the_owner_may_read(store: LocalStore, root: Path) -> None:
@@ -211,7 +215,8 @@ async def test_a_start_spares_the_drafts_of_living_writers(store: LocalStore, ro
 async def test_a_draft_taken_for_a_dead_ones_is_made_anew(
     store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, removed = fcntl.flock, []
+    real = fcntl.flock
+    removed: list[Path] = []
 
     def overtaken(descriptor: int, operation: int) -> None:
         if not removed:
