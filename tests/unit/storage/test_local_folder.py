@@ -14,14 +14,10 @@ import pytest
 
 from storage import (
     BlobNotFound,
-    InvalidPath,
     PathConflict,
-    StorageDenied,
-    StorageError,
-    StorageFull,
     StorageUnavailable,
 )
-from storage.folder import Folder, translate
+from storage.folder import Folder
 from storage.local import LocalStore
 from tests.fixtures.stores import DATA, MI, fetched, paths, source
 
@@ -278,26 +274,3 @@ def test_a_closed_folder_reaches_no_stranger(root: Path) -> None:
     folder.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         folder.stat(("a",))
-
-
-@pytest.mark.parametrize(
-    ("number", "kind", "code"),
-    [
-        (errno.ENOSPC, StorageFull, "storage_full"),
-        (errno.EDQUOT, StorageFull, "storage_full"),
-        (errno.EFBIG, StorageFull, "storage_full"),
-        (errno.EACCES, StorageDenied, "storage_denied"),
-        (errno.EPERM, StorageDenied, "storage_denied"),
-        (errno.EROFS, StorageDenied, "storage_denied"),
-        (errno.ENAMETOOLONG, InvalidPath, "invalid_path"),
-        (errno.EILSEQ, InvalidPath, "invalid_path"),
-        (errno.EIO, StorageUnavailable, "storage_unavailable"),
-        (None, StorageUnavailable, "storage_unavailable"),
-    ],
-)
-def test_each_system_error_has_its_kind(number: int | None, kind: type[StorageError], code: str) -> None:
-    error = OSError() if number is None else OSError(number, "in the system's words")
-    translated = translate(error, "a/b")
-    assert (type(translated), translated.code) == (kind, code)
-    assert str(translated).startswith("'a/b': ")
-    assert "in the system's words" not in str(translated)
