@@ -1,7 +1,7 @@
 """What statements say: one frozen class for each statement type, read strictly from JSON. See docs/proof.md.
 
-Digests are kept in their text form (``sha256:<hex>``), since that is what is signed and compared. A key of a recipient is
-named by its key id: SHA-256 over the recipient text, base64url.
+Digests are kept in their text form (``sha256:<hex>``), since that is what is signed and compared. A key of a
+recipient is named by its key id: SHA-256 over the recipient text, base64url.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from docex.core import names
 from docex.core.account import parse_caip10
 from docex.core.digest import parse_digest
 from docex.core.encoding import b64url_decode
-from docex.errors import DocexError, StatementInvalid
+from docex.errors import DocexError, NameInvalid, StatementInvalid
 
 MAX_TEXT = 1024
 MAX_LIST = 10_000
@@ -113,9 +113,7 @@ class Link:
 
 
 Body = Document | Packet | Transfer | Receipt | Grant | Revocation | Link
-TYPES: Mapping[str, type[Body]] = types.MappingProxyType(
-    {body.TYPE: body for body in get_args(Body)}
-)
+TYPES: Mapping[str, type[Body]] = types.MappingProxyType({body.TYPE: body for body in get_args(Body)})
 
 # "from" is a Python keyword; on the wire the sender is "from".
 _WIRE_NAMES = {"sender": "from"}
@@ -142,7 +140,13 @@ def from_json(kind: str, value: Any) -> Body:
     Raises:
         StatementInvalid: members are missing, not known, or of the wrong form; the message names the member.
     """
-    return _read(TYPES[kind], value, kind)
+    body: Body = _read(TYPES[kind], value, kind)
+    if isinstance(body, Document):
+        try:
+            names.check_path(body.path)  # folder and name may each be allowed, and be too long together
+        except NameInvalid as error:
+            raise StatementInvalid(f"document: {error}") from error
+    return body
 
 
 def _read(cls: type[Any], value: Any, where: str) -> Any:
@@ -152,9 +156,7 @@ def _read(cls: type[Any], value: Any, where: str) -> Any:
     known = {_WIRE_NAMES.get(field.name, field.name): field for field in fields(cls)}
     required = {name for name, field in known.items() if field.default is MISSING}
     if extra := sorted((value.keys() - known.keys()) | (required - value.keys())):
-        raise StatementInvalid(
-            f"{where}: members missing or not known: {', '.join(map(ascii, extra))[:200]}"
-        )
+        raise StatementInvalid(f"{where}: members missing or not known: {', '.join(map(ascii, extra))[:200]}")
     arguments = {}
     for name, item in value.items():
         try:
@@ -189,9 +191,7 @@ def _one_of(values: tuple[str, ...]) -> Callable[[Any], str]:
     return read
 
 
-def _list_of(
-    read_item: Callable[[Any], Any], *, empty: bool = False
-) -> Callable[[Any], tuple[Any, ...]]:
+def _list_of(read_item: Callable[[Any], Any], *, empty: bool = False) -> Callable[[Any], tuple[Any, ...]]:
     def read(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list) or len(value) > MAX_LIST or not (value or empty):
             raise StatementInvalid(f"must be a list of {'0' if empty else '1'} to {MAX_LIST} items")

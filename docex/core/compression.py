@@ -1,10 +1,12 @@
 """The Zstandard layer of a packet (RFC 8878): independent 1 MiB frames, read back under strict limits.
 
-Each frame states its size. Independent frames decode as one stream with any Zstandard tool, and both directions can work on
-several at once; since a frame is small and says so, it is decompressed in one bounded step. No frame of a packet
-expands more than `MAX_RATIO` times: a writer follows a frame that would with a skippable frame (RFC 8878 section 3.1.2,
-ignored by every decoder), and a reader refuses a stream that does. So a decompression bomb can never cost the reader more
-than `MAX_RATIO` times the bytes that its sender had to send, however large the sizes it claims.
+Each frame states its size. Independent frames decode as one stream with any Zstandard tool, and both directions can
+work on several at once; since a frame is small and says so, it is decompressed in one bounded step. No frame of a
+packet expands more than `MAX_RATIO` times: a writer follows a frame that would with a skippable frame (RFC 8878
+section 3.1.2, ignored by every decoder), and a reader refuses a stream that does. So a decompression bomb can never
+cost the reader more than `MAX_RATIO` times the bytes that its sender had to send, however large the sizes it claims.
+For the same reason a frame may be small only at the end, and skippable frames do not follow each other: each has a
+price for the reader.
 """
 
 from __future__ import annotations
@@ -21,9 +23,9 @@ FRAME_SIZE = 1 << 20
 LEVEL = 3
 MAX_RATIO = 256
 
-_RATIO_ALLOWANCE = (
-    2 * FRAME_SIZE
-)  # a frame is counted before its own bytes and the skippable frame behind it are
+# A frame is counted before its own bytes and the skippable frame behind it are.
+_RATIO_ALLOWANCE = 2 * FRAME_SIZE
+_MIN_FRAME_SIZE = 1 << 16
 _MAX_FRAME_HEADER = 18
 _MAX_FRAME = FRAME_SIZE + (1 << 16)
 _SKIPPABLE_MAGIC = 0x184D2A50
@@ -57,7 +59,7 @@ def compress_frame(data: bytes | bytearray | memoryview) -> list[bytes | memoryv
 
 
 def looks_random(data: bytes | bytearray | memoryview) -> bool:
-    """Whether three samples of ``data`` hardly shrink at the fastest level, so that compressing it all would be in vain."""
+    """Whether three samples of ``data`` hardly shrink at the fastest level: compressing it all would be in vain."""
     view = memoryview(data)
     if len(view) < 4 * _SAMPLE_SIZE:
         return False
@@ -69,7 +71,7 @@ def looks_random(data: bytes | bytearray | memoryview) -> bool:
 
 
 def _stored_frame(view: memoryview) -> list[bytes | memoryview]:
-    """A frame of raw blocks: magic number, single-segment header with a 4-byte content size, blocks (RFC 8878 3.1.1)."""
+    """A frame of raw blocks: magic number, single-segment header with 4 bytes of content size, blocks (RFC 8878)."""
     pieces: list[bytes | memoryview] = [b"\x28\xb5\x2f\xfd\xa0" + len(view).to_bytes(4, "little")]
     for start in range(0, len(view), _BLOCK_SIZE):
         block = view[start : start + _BLOCK_SIZE]
@@ -94,8 +96,8 @@ def _fast_compressor() -> zstandard.ZstdCompressor:
 class FrameReader:
     """The frames of a packet's Zstandard stream, one at a time, each complete and within its limits.
 
-    `frames` cuts the stream (RFC 8878 section 3.1.1: the headers of a frame and its blocks give its length), `decompress`
-    turns one frame into plaintext. They are apart so that the second can run on another thread.
+    `frames` cuts the stream (RFC 8878 section 3.1.1: the headers of a frame and its blocks give its length),
+    `decompress` turns one frame into plaintext. They are apart so that the second can run on another thread.
     """
 
     def __init__(self, source: SupportsRead, max_size: int) -> None:
@@ -105,6 +107,7 @@ class FrameReader:
         self._start = 0
         self._expanded = 0
         self._consumed = 0
+        self._ending = False
 
     def frames(self) -> Iterator[bytes]:
         """Yield each frame; skippable frames are read and dropped.
@@ -113,19 +116,27 @@ class FrameReader:
             CompressionInvalid: the stream is malformed, cut, wants more memory, or expands more than it may.
             LimitExceeded: the frames state more than ``max_size`` bytes in all.
         """
+        skipped = True  # what a skippable frame pads stands before it
         while self._fill(4) >= 4:
             if self._number(0, 4) & ~0xF == _SKIPPABLE_MAGIC:
-                length = self._number(4, 4)
-                if length > FRAME_SIZE:
-                    raise CompressionInvalid("a skippable frame is longer than 1 MiB")
-                self._need(8 + length)
-                self._take(8 + length)
+                if skipped:
+                    raise CompressionInvalid("a skippable frame does not follow a frame with content")
+                self._skip()
+                skipped = True
                 continue
             length, content_size = self._measure()
             self._count(content_size)
             yield self._take(length)
+            skipped = False
         if self._fill(1):
             raise CompressionInvalid("the Zstandard stream ends in the middle of a frame")
+
+    def _skip(self) -> None:
+        length = self._number(4, 4)
+        if length > FRAME_SIZE:
+            raise CompressionInvalid("a skippable frame is longer than 1 MiB")
+        self._need(8 + length)
+        self._take(8 + length)
 
     def _measure(self) -> tuple[int, int]:
         """The length of the frame that comes next, and the content size that it states."""
@@ -135,15 +146,18 @@ class FrameReader:
             parameters = zstandard.get_frame_parameters(head)
             position = zstandard.frame_header_size(head)
         except zstandard.ZstdError as error:
-            raise CompressionInvalid(
-                "the Zstandard stream is damaged: no frame where one should start"
-            ) from error
-        if not 0 <= parameters.content_size <= FRAME_SIZE:
-            raise CompressionInvalid("a Zstandard frame states no size, or more than 1 MiB")
+            raise CompressionInvalid("the Zstandard stream is damaged: no frame where one should start") from error
+        # The decompressor would not look at the blocks of a frame that states 0 bytes.
+        if not 0 < parameters.content_size <= FRAME_SIZE:
+            raise CompressionInvalid("a Zstandard frame states no size, 0, or more than 1 MiB")
         if parameters.window_size > FRAME_SIZE or parameters.dict_id:
-            raise CompressionInvalid(
-                "a Zstandard frame wants a larger window than 1 MiB, or a dictionary"
-            )
+            raise CompressionInvalid("a Zstandard frame wants a larger window than 1 MiB, or a dictionary")
+        position = self._after_blocks(position) + (4 if parameters.has_checksum else 0)
+        self._need(position)
+        return position, parameters.content_size
+
+    def _after_blocks(self, position: int) -> int:
+        """Where the blocks end that start at ``position`` of the frame that comes next."""
         last = False
         while not last:
             header = self._number(position, 3)
@@ -153,20 +167,17 @@ class FrameReader:
             position += 3 + (1 if kind == 1 else size)  # kind 1 repeats one byte
             if position > _MAX_FRAME:
                 raise CompressionInvalid("a Zstandard frame is longer than its content can need")
-        position += 4 if parameters.has_checksum else 0
-        self._need(position)
-        return position, parameters.content_size
+        return position
 
     def _count(self, content_size: int) -> None:
+        if self._ending:
+            raise CompressionInvalid("a Zstandard frame of less than 64 KiB is not the last")
+        self._ending = content_size < _MIN_FRAME_SIZE
         self._expanded += content_size
         if self._expanded > self._max_size:
-            raise LimitExceeded(
-                f"the packet expands to more than the limit of {self._max_size} bytes"
-            )
+            raise LimitExceeded(f"the packet expands to more than the limit of {self._max_size} bytes")
         if self._expanded > self._consumed * MAX_RATIO + _RATIO_ALLOWANCE:
-            raise CompressionInvalid(
-                f"the packet expands more than {MAX_RATIO} times: a decompression bomb"
-            )
+            raise CompressionInvalid(f"the packet expands more than {MAX_RATIO} times: a decompression bomb")
 
     def _fill(self, size: int) -> int:
         """Read until ``size`` bytes are at hand or the source ends; how many are."""

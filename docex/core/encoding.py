@@ -1,4 +1,4 @@
-"""Strict readers for the encodings that signed data uses: unpadded base64url (RFC 4648 section 5) and JSON (RFC 8259)."""
+"""Strict readers for the encodings of signed data: unpadded base64url (RFC 4648 section 5) and JSON (RFC 8259)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Document names and folder paths: what they may look like, wherever they come from.
 
-Names travel between organisations and end up on other people's disks, so one rule holds for all inputs (an upload path, a
-tar entry, a statement): what is allowed here is safe to join to a folder on POSIX and on Windows, and two allowed names
-that a person or a file system can't tell apart are never both accepted in one packet.
+Names travel between organisations and end up on other people's disks, so one rule holds for all inputs (an upload
+path, a tar entry, a statement): what is allowed here is safe to join to a folder on POSIX and on Windows, and two
+allowed names that a person or a file system can't tell apart are never both accepted in one packet.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from docex.errors import NameInvalid
 
 MAX_COMPONENT_BYTES = 255  # POSIX NAME_MAX
 MAX_PATH_BYTES = 1024
+MAX_DEPTH = 32  # a path costs its reader something for each of its folders
 
 _WINDOWS_FORBIDDEN = frozenset('<>:"|?*\\')
 _WINDOWS_DEVICES = frozenset(
@@ -35,9 +36,7 @@ def check_name(name: str) -> str:
         if character == "/" or character in _WINDOWS_FORBIDDEN:
             raise NameInvalid(f"name {shown} has the character {character!r}, which is not allowed")
         if unicodedata.category(character) in _FORBIDDEN_CATEGORIES:
-            raise NameInvalid(
-                f"name {shown} has the character U+{ord(character):04X}, which is not allowed"
-            )
+            raise NameInvalid(f"name {shown} has the character U+{ord(character):04X}, which is not allowed")
     if len(name.encode()) > MAX_COMPONENT_BYTES:
         raise NameInvalid(f"name {shown}… is longer than {MAX_COMPONENT_BYTES} bytes")
     if not unicodedata.is_normalized("NFC", name):
@@ -53,10 +52,12 @@ def check_path(path: str) -> str:
     """Return ``path`` if it is a valid relative path of names joined by single ``/``.
 
     Raises:
-        NameInvalid: it is empty, absolute, too long, or one of its names is invalid.
+        NameInvalid: it is empty, absolute, too long or too deep, or one of its names is invalid.
     """
     if len(path.encode("utf-8", "surrogatepass")) > MAX_PATH_BYTES:
         raise NameInvalid(f"a path is longer than {MAX_PATH_BYTES} bytes")
+    if path.count("/") >= MAX_DEPTH:
+        raise NameInvalid(f"a path has more than {MAX_DEPTH} parts")
     for name in path.split("/"):
         if name in ("", ".", ".."):
             raise NameInvalid(f"path {path!a} has an empty, '.' or '..' part")
@@ -88,6 +89,34 @@ def split(path: str) -> tuple[str, str]:
     return folder, name
 
 
-def collision_key(path: str) -> str:
-    """What two paths share when a case-insensitive file system would store them in one place."""
-    return unicodedata.normalize("NFKC", path).casefold()
+def collision_key(name: str) -> str:
+    """What two names share when a file system that ignores case or width would store them in one place.
+
+    Folding through upper case as well puts the dotless i beside i, as upper-casing file systems do; the second
+    normalisation undoes what folding may have decomposed.
+    """
+    folded = unicodedata.normalize("NFKC", name).upper().casefold()
+    return unicodedata.normalize("NFKC", folded)
+
+
+class DistinctPaths:
+    """The paths of one packet: no two may need the same place, nor one be a document where another needs a folder."""
+
+    def __init__(self) -> None:
+        # Hashes in place of the keys: a small hostile packet can hold 10,000 long paths of 32 parts each.
+        self._documents: set[int] = set()
+        self._folders: set[int] = set()
+
+    def add(self, path: str) -> bool:
+        """Take a checked path; whether it has a place of its own beside all before it."""
+        *folders, name = path.split("/")
+        place = 0
+        for folder in folders:
+            place = hash((place, collision_key(folder)))
+            if place in self._documents:
+                return False
+            self._folders.add(place)
+        place = hash((place, collision_key(name)))
+        free = place not in self._documents and place not in self._folders
+        self._documents.add(place)
+        return free

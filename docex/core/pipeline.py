@@ -26,7 +26,11 @@ class _Failure:
 
 
 def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
-    """Yield ``items`` in order while a thread of its own works up to ``depth`` items ahead."""
+    """Yield ``items`` in order while a thread of its own works up to ``depth`` items ahead.
+
+    Closing it waits for the item that is being made, so that nothing touches the caller's streams afterwards; then
+    ``items`` is closed, on its own thread, if it is a generator.
+    """
     ready: queue.Queue[object] = queue.Queue(depth)
     stopped = threading.Event()
 
@@ -35,7 +39,9 @@ def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
             for item in items:
                 ready.put(item)
                 if stopped.is_set():
-                    return
+                    break
+            if isinstance(items, Generator):
+                items.close()
             ready.put(_END)
         except BaseException as error:
             ready.put(_Failure(error))
@@ -45,7 +51,10 @@ def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     try:
         while (item := ready.get()) is not _END:
             if isinstance(item, _Failure):
-                raise item.error
+                try:
+                    raise item.error
+                finally:
+                    del item  # else error and frame would keep each other, and the buffers, alive
             yield item  # type: ignore[misc]  # the queue holds T, _END and _Failure
     finally:
         stopped.set()

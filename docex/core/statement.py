@@ -1,8 +1,8 @@
 """Statements: a member's signed claims, each one compact JWS (RFC 7515). See docs/proof.md.
 
-The protected header is exactly ``alg``, ``jwk``, ``kid`` and ``typ``. The public key travels along, so a signature can be
-checked anywhere; that alone says only *which key* signed. Who owns the key is for the Directory to say, and the verifier
-(`docex.verify`) asks it.
+The protected header is exactly ``alg``, ``jwk``, ``kid`` and ``typ``. The public key travels along, so a signature
+can be checked anywhere; that alone says only *which key* signed. Who owns the key is for the Directory to say, and
+the verifier (`docex.verify`) asks it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from docex.core import claims as claims_module
@@ -19,15 +20,23 @@ from docex.core.account import parse_caip10
 from docex.core.claims import Body
 from docex.core.encoding import b64url, b64url_decode, load_object
 from docex.core.jwk import check_jwk, thumbprint
-from docex.errors import SignatureInvalid, StatementInvalid
+from docex.errors import SignatureInvalid, StatementInvalid, UsageError
 from keys import Signer
 
 TYP = "docex+jwt"
 # RFC 9864 retired the polymorphic "EdDSA": a name that leaves the curve open is not accepted.
 ALGORITHMS = ("Ed25519", "ES256", "ES256K")
-MAX_TOKEN_BYTES = 1 << 20
+MAX_TOKEN_BYTES = 5 << 18  # room for a packet statement with 10,000 documents and 1,024 addressees
 MAX_TIME = (1 << 32) - 1  # what the Notary can store
 
+_SIGNATURE_SIZE = 64
+# With s, a signature by ECDSA also holds with n - s. One of the two has to be the statement, or it had two digests.
+_ORDERS: Mapping[str, int] = MappingProxyType(
+    {
+        "ES256": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+        "ES256K": 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141,
+    }
+)
 _HEADER_MEMBERS = frozenset(["alg", "jwk", "kid", "typ"])
 _CLAIMS = frozenset(["iss", "iat", "jti", "type"])
 
@@ -61,9 +70,7 @@ class Statement:
         return self.body.TYPE
 
 
-def issue(
-    signer: Signer, issuer: str, body: Body, issued_at: int, jti: str | None = None
-) -> Statement:
+def issue(signer: Signer, issuer: str, body: Body, issued_at: int, jti: str | None = None) -> Statement:
     """Sign one claim.
 
     Args:
@@ -85,8 +92,8 @@ def issue(
         body.TYPE: claims_module.to_json(body),
     }
     signing_input = ".".join(b64url(_dump(part)) for part in (header, payload))
-    token = f"{signing_input}.{b64url(signer.sign(signing_input.encode('ascii')))}"
-    return parse(token)
+    signature = _lower_s(signer.alg, signer.sign(signing_input.encode("ascii")))
+    return parse(f"{signing_input}.{b64url(signature)}")
 
 
 def parse(token: str) -> Statement:
@@ -100,28 +107,28 @@ def parse(token: str) -> Statement:
     parts = token.split(".")
     if len(parts) != 3 or not token.isascii():
         raise StatementInvalid("a statement is not a compact JWS (three base64url parts)")
-    header, payload = (_load(part) for part in parts[:2])
-    b64url_decode(parts[2])
+    header, payload = (load_object(b64url_decode(part)) for part in parts[:2])
     _check_header(header)
+    signature = b64url_decode(parts[2])
+    if len(signature) != _SIGNATURE_SIZE or _lower_s(header["alg"], signature) != signature:
+        raise StatementInvalid("the signature of a statement has 64 bytes and, with ECDSA, the lower s")
     if not isinstance(kind := payload.get("type"), str) or kind not in claims_module.TYPES:
         raise StatementInvalid(f"unknown statement type {ascii(kind)[:80]}")
-    if payload.keys() != _CLAIMS | {kind}:
-        extra = sorted(payload.keys() ^ (_CLAIMS | {kind}))
-        raise StatementInvalid(
-            f"statement claims missing or not known: {', '.join(map(ascii, extra))[:200]}"
-        )
+    if extra := sorted(payload.keys() ^ (_CLAIMS | {kind})):
+        raise StatementInvalid(f"statement claims missing or not known: {', '.join(map(ascii, extra))[:200]}")
     issuer, issued_at, jti = payload["iss"], payload["iat"], payload["jti"]
     if not isinstance(issuer, str) or not isinstance(jti, str):
         raise StatementInvalid("iss and jti must be strings")
-    parse_caip10(issuer)
+    try:
+        parse_caip10(issuer)
+    except UsageError as error:
+        raise StatementInvalid(f"iss: {error}") from error
     if type(issued_at) is not int or not 0 <= issued_at <= MAX_TIME:
         raise StatementInvalid("iat must be whole seconds since the epoch")
     if len(b64url_decode(jti)) != 16:
         raise StatementInvalid("jti must be 128 bits in base64url")
     body = claims_module.from_json(kind, payload[kind])
-    return Statement(
-        token, issuer, issued_at, jti, body, header["alg"], header["kid"], header["jwk"]
-    )
+    return Statement(token, issuer, issued_at, jti, body, header["alg"], header["kid"], header["jwk"])
 
 
 def verify(token: str) -> Statement:
@@ -133,45 +140,62 @@ def verify(token: str) -> Statement:
         StatementInvalid: see `parse`.
         SignatureInvalid: the signature does not hold.
     """
-    from joserfc import jws  # vendors are imported where they are used: start-up time counts
-    from joserfc.errors import JoseError
-    from joserfc.jwk import import_key
-
     statement = parse(token)
-    try:
-        key = import_key(dict(statement.jwk))
-        jws.deserialize_compact(token, key, algorithms=[statement.alg])
-    except (JoseError, ValueError) as error:
-        raise SignatureInvalid(
-            f"the signature of the {statement.type} statement does not hold"
-        ) from error
+    check = _holds_eddsa if statement.alg == "Ed25519" else _holds_ecdsa
+    if not check(statement):
+        raise SignatureInvalid(f"the signature of the {statement.type} statement does not hold")
     return statement
 
 
+def _holds_eddsa(statement: Statement) -> bool:
+    """RFC 8032 by libsodium, which also refuses keys of small order: with one, a signature fits many messages."""
+    from nacl.exceptions import BadSignatureError  # vendors are imported where they are used: start-up time counts
+    from nacl.signing import VerifyKey
+
+    signing_input, _, signature = statement.token.rpartition(".")
+    try:
+        VerifyKey(b64url_decode(statement.jwk["x"])).verify(signing_input.encode("ascii"), b64url_decode(signature))
+    except BadSignatureError:
+        return False
+    return True
+
+
+def _holds_ecdsa(statement: Statement) -> bool:
+    from joserfc import jws
+    from joserfc.errors import JoseError
+    from joserfc.jwk import import_key
+
+    try:
+        key = import_key(dict(statement.jwk))
+        jws.deserialize_compact(statement.token, key, algorithms=[statement.alg])
+    except (JoseError, ValueError):  # ValueError: the point is not on the curve
+        return False
+    return True
+
+
+def _lower_s(alg: str, signature: bytes) -> bytes:
+    """The one of two ECDSA signatures that a statement may have; signatures by other algorithms as they are."""
+    order = _ORDERS.get(alg)
+    if order is None or len(signature) != _SIGNATURE_SIZE:
+        return signature
+    s = int.from_bytes(signature[32:])
+    return signature[:32] + (order - s).to_bytes(32) if order // 2 < s < order else signature
+
+
 def _check_header(header: Mapping[str, Any]) -> None:
-    if (
-        header.keys() != _HEADER_MEMBERS
-    ):  # this also refuses "crit": no extension is known (RFC 7515 section 4.1.11)
-        extra = sorted(header.keys() ^ _HEADER_MEMBERS)
-        raise StatementInvalid(
-            f"statement header members missing or not known: {', '.join(map(ascii, extra))[:200]}"
-        )
+    # This also refuses "crit": no extension is known (RFC 7515 section 4.1.11).
+    if extra := sorted(header.keys() ^ _HEADER_MEMBERS):
+        raise StatementInvalid(f"statement header members missing or not known: {', '.join(map(ascii, extra))[:200]}")
     if header["typ"] != TYP:
         raise StatementInvalid(f"statement typ must be {TYP}")
     if header["alg"] not in ALGORITHMS:
-        raise StatementInvalid(
-            f"statement alg {ascii(header['alg'])[:80]} is not one of {', '.join(ALGORITHMS)}"
-        )
+        raise StatementInvalid(f"statement alg {ascii(header['alg'])[:80]} is not one of {', '.join(ALGORITHMS)}")
     if thumbprint(check_jwk(header["jwk"], header["alg"])) != header["kid"]:
         raise StatementInvalid("kid is not the RFC 7638 thumbprint of the statement's jwk")
 
 
 def _dump(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
-
-
-def _load(part: str) -> dict[str, Any]:
-    return load_object(b64url_decode(part))
 
 
 def parse_lines(text: bytes, limit: int) -> list[str]:

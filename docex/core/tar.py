@@ -1,8 +1,8 @@
 """The tar layer of a packet: the few parts of POSIX.1-2001 pax that a packet uses, written and read strictly.
 
-Only regular files, with a pax header where the ustar fields can't hold a path or a size. No links, devices, folders, global
-headers or sparse files: a reader refuses them before a byte is written anywhere. The bytes are the same for the same
-documents: no times, owners or modes from the machine that sealed them.
+Only regular files, with a pax header where the ustar fields can't hold a path or a size. No links, devices, folders,
+global headers or sparse files: a reader refuses them before a byte is written anywhere. The bytes are the same for
+the same documents: no times, owners or modes from the machine that sealed them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from docex.errors import ArchiveInvalid
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
+MAX_SIZE = (1 << 63) - 1
 _MAX_PAX = 64 * 1024
 _MAX_TRAILER = 20 * BLOCK  # tar pads its output to records of 20 blocks
 
@@ -86,21 +87,23 @@ class TarReader:
         self._padding = 0
         block = self._take(BLOCK)
         if not any(block):
-            return self._end()
+            self._end()
+            return None
         pax: dict[str, str] = {}
         if block[156:157] == tarfile.XHDTYPE:
             size = _parse(block).size
             if size > _MAX_PAX:
                 raise ArchiveInvalid("a pax header is too long")
             pax = _parse_pax(self._take(size))
-            self._take(-size % BLOCK)
+            if any(self._take(-size % BLOCK)):
+                raise ArchiveInvalid("the padding behind a pax header is not zero")
             block = self._take(BLOCK)
         info = _parse(block)
         if info.type != tarfile.REGTYPE:
-            raise ArchiveInvalid(
-                f"a packet holds regular files only; {info.name!a} has tar type {info.type!r}"
-            )
+            raise ArchiveInvalid(f"a packet holds regular files only; {info.name!a} has tar type {info.type!r}")
         size = int(pax["size"]) if "size" in pax else info.size
+        if size > MAX_SIZE:
+            raise ArchiveInvalid("a tar header states a size that no file can have")
         self._left, self._padding = size, -size % BLOCK
         return Entry(pax.get("path", info.name), size)
 
@@ -126,7 +129,7 @@ class TarReader:
         trailer = self._source.exactly(_MAX_TRAILER + 1)
         if len(trailer) > _MAX_TRAILER or any(trailer):
             raise ArchiveInvalid("there is data behind the end of the tar archive")
-        if len(trailer) < BLOCK:
+        if len(trailer) < BLOCK or len(trailer) % BLOCK:
             raise ArchiveInvalid("the tar archive is cut short")
 
 
@@ -151,15 +154,8 @@ def _parse_pax(data: bytes) -> dict[str, str]:
             raise ArchiveInvalid("a pax record is malformed")
         record, data = data[len(digits) + 1 : int(digits)], data[int(digits) :]
         key, equals, value = record[:-1].partition(b"=")
-        if (
-            record[-1:] != b"\n"
-            or not equals
-            or key not in (b"path", b"size")
-            or key.decode() in result
-        ):
-            raise ArchiveInvalid(
-                f"a pax record is malformed, repeated or not known: {key[:40]!a}"
-            )
+        if record[-1:] != b"\n" or not equals or key not in (b"path", b"size") or key.decode() in result:
+            raise ArchiveInvalid(f"a pax record is malformed, repeated or not known: {key[:40]!a}")
         try:
             result[key.decode()] = value.decode("utf-8")
         except UnicodeDecodeError as error:
