@@ -70,6 +70,7 @@ def _solc(request: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run(
         ["node", str(CONTRACTS / "solc"), "--standard-json"],
         input=json.dumps(request),
+        cwd=CONTRACTS,
         capture_output=True,
         text=True,
         check=False,
@@ -85,8 +86,7 @@ def _solc(request: dict[str, Any]) -> dict[str, Any]:
 def _artifact(name: str, compiled: dict[str, Any]) -> str:
     metadata = json.loads(compiled["metadata"])
     sources = {
-        source: "sha256:" + hashlib.sha256(_read(source).encode()).hexdigest()
-        for source in sorted(metadata["sources"])
+        source: "sha256:" + hashlib.sha256(_read(source).encode()).hexdigest() for source in sorted(metadata["sources"])
     }
     listing = json.dumps(sources, sort_keys=True, separators=(",", ":"))
     artifact = {
@@ -138,9 +138,7 @@ def _difference(name: str, expected: str) -> str:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit 1 on a difference"
-    )
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 on a difference")
     check = parser.parse_args(arguments).check
     try:
         artifacts = compile_contracts()

@@ -72,14 +72,13 @@ contract Directory is IDirectory, Ownable2Step {
     {
         uint256 length = material.length;
         if (length == 0 || length > MAX_MATERIAL_BYTES) revert BadMaterialLength(length, MAX_MATERIAL_BYTES);
-        bytes32[] storage keyIds = _keyIds[msg.sender];
-        if (keyIds.length >= MAX_KEYS) revert TooManyKeys(msg.sender, MAX_KEYS);
+        if (_keyIds[msg.sender].length >= MAX_KEYS) revert TooManyKeys(msg.sender, MAX_KEYS);
         from = _nowOrLater(from);
         if (until != 0 && until <= from) revert EmptyPeriod(from, until);
         keyId = sha256(material);
         if (_keys[msg.sender][keyId].from != 0) revert KeyAlreadyPublished(msg.sender, keyId);
         _keys[msg.sender][keyId] = Key({use: use, from: from, until: until, material: material});
-        keyIds.push(keyId);
+        _keyIds[msg.sender].push(keyId);
         emit KeyPublished(msg.sender, keyId, use, from, until);
     }
 

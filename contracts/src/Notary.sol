@@ -103,6 +103,8 @@ contract Notary is INotary {
         bytes32[] calldata path
     ) private view returns (uint256 entry) {
         entry = _anchors[member][root][size];
+        // Slither takes the packed word for a balance that somebody could move past zero: it is written once, whole.
+        // slither-disable-next-line incorrect-equality
         if (entry == 0) revert NotAnchored(member, root, size);
         Rfc9162.verifyInclusion(Rfc9162.leafHash(digest), index, size, path, root);
     }

@@ -38,12 +38,12 @@ contract GasTest is Test {
     }
 
     function test_VerifyAmongAThousand() public {
-        bytes32[] memory copy = path;
-        equal(copy.length, 10, "path");
+        (bytes32 theRoot, bytes32 theDigest, bytes32[] memory thePath) = (root, digest, path);
+        equal(thePath.length, 10, "path");
         _cool();
         uint256 before = gasleft();
-        notary.verify(mine, root, 1000, 333, digest, copy);
-        isTrue(before - gasleft() < 20_000, "verify costs more than 11 hashes and one storage read");
+        notary.verify(mine, theRoot, 1000, 333, theDigest, thePath);
+        isTrue(before - gasleft() < 18_000, "verify costs more than 11 hashes and one storage read");
     }
 
     function test_Revoke() public {
