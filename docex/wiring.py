@@ -41,9 +41,9 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
     async with AsyncExitStack() as stack:
         rpc = await stack.enter_async_context(Rpc(settings.rpc, chain_id=deployment.chain_id))
         await check_deployment(rpc, deployment)
+        await upgrade(settings.database_url)
         engine = make_engine(settings.database_url)
         stack.push_async_callback(engine.dispose)
-        await upgrade(engine)
         blobs = _blobs(settings)
         stack.push_async_callback(blobs.close)
         peers = HttpPeers()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from importlib import resources
 from typing import Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, create_engine, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 READ_ONLY = "docex_read_only"
 """Execution option of connections that only read: they never wait for a writer."""
 
 _BUSY_MS = 30_000
+_alembic = threading.Lock()
 
 
 def make_engine(url: str) -> AsyncEngine:
@@ -39,19 +42,31 @@ def _begin_immediate(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
-async def upgrade(engine: AsyncEngine) -> None:
+async def upgrade(url: str) -> None:
     """Bring the schema to the newest version; safe to call from several processes at once."""
-    async with engine.begin() as connection:
-        await connection.run_sync(_upgrade)
+    await asyncio.to_thread(_upgrade, url)
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(url: str) -> None:
     from alembic import command
     from alembic.config import Config
 
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7319402685)")
     config = Config()
     config.set_main_option("script_location", str(resources.files("docex.db") / "migrations"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    synchronous = make_url(url).set(drivername=url.split(":", 1)[0].replace("+aiosqlite", ""))
+    engine = create_engine(synchronous)
+    try:
+        # Alembic works through globals of its own: one at a time in this process, and one process at a time below.
+        with _alembic, engine.connect() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.exec_driver_sql("SELECT pg_advisory_lock(7319402685)")  # until the connection closes
+                connection.commit()
+            else:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                connection.connection.isolation_level = None  # type: ignore[attr-defined]  # sqlite3's own
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.commit()
+    finally:
+        engine.dispose()
