@@ -2,7 +2,7 @@
 
 Names travel between organisations and end up on other people's disks, so one rule holds for all inputs (an upload
 path, a tar entry, a statement): what is allowed here is safe to join to a folder on POSIX and on Windows, and two
-allowed names that a person or a file system can't tell apart are never both accepted in one packet.
+allowed names that some file system can't tell apart are never both accepted in one packet.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ MAX_DEPTH = 32  # a path costs its reader something for each of its folders
 
 _WINDOWS_FORBIDDEN = frozenset('<>:"|?*\\')
 _WINDOWS_DEVICES = frozenset(
-    ["con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))]
+    ["con", "prn", "aux", "nul", "conin$", "conout$", *(f"{name}{n}" for name in ("com", "lpt") for n in range(10))]
 )
 # Cc: control, Cf: format (bidi overrides, zero-width), Cs: surrogate, Co/Cn: private or unassigned, Zl/Zp: separators.
 _FORBIDDEN_CATEGORIES = frozenset(["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"])
+# Allowed (scripts and emoji need them) but invisible: Default_Ignorable_Code_Point of other categories.
+_INVISIBLE = dict.fromkeys(
+    [0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]
+)
 
 
 def check_name(name: str) -> str:
@@ -43,7 +47,8 @@ def check_name(name: str) -> str:
         raise NameInvalid(f"name {shown} is not in Unicode normalisation form NFC")
     if name[0] == " " or name[-1] in " .":  # covers "." and ".."
         raise NameInvalid(f"name {shown} starts with a space or ends with a space or a dot")
-    if name.split(".", 1)[0].rstrip(" ").casefold() in _WINDOWS_DEVICES:
+    stem = unicodedata.normalize("NFKC", name.split(".", 1)[0])  # COM¹ is a device, too
+    if stem.rstrip(" ").casefold() in _WINDOWS_DEVICES:
         raise NameInvalid(f"name {shown} is the name of a device on Windows")
     return name
 
@@ -90,12 +95,12 @@ def split(path: str) -> tuple[str, str]:
 
 
 def collision_key(name: str) -> str:
-    """What two names share when a file system that ignores case or width would store them in one place.
+    """What two names share when a file system that ignores case, width or the invisible would store them in one place.
 
     Folding through upper case as well puts the dotless i beside i, as upper-casing file systems do; the second
     normalisation undoes what folding may have decomposed.
     """
-    folded = unicodedata.normalize("NFKC", name).upper().casefold()
+    folded = unicodedata.normalize("NFKC", name).translate(_INVISIBLE).upper().casefold()
     return unicodedata.normalize("NFKC", folded)
 
 
