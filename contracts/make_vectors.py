@@ -150,8 +150,7 @@ def wrong_length() -> Iterator[Case]:
             "root after": [*path, case["root"]],
             "leaf hash before": [leaf, *path],
         }
-        shorter = {"first missing": path[1:], "last missing": path[:-1]} if path else {}
-        for name, other in (longer | shorter).items():
+        for name, other in (longer | ({"first missing": path[1:], "last missing": path[:-1]} if path else {})).items():
             yield changed(case, name, "WrongPathLength", path=other)
 
 
@@ -275,8 +274,8 @@ SCENARIOS: dict[str, Callable[[], Iterator[Case]]] = {
 
 def text_of(scenario: Callable[[], Iterator[Case]]) -> str:
     """A scenario as the text of its file, one case a line."""
-    about = " ".join((scenario.__doc__ or "").split())
     lines = [json.dumps(case, default=lambda value: "0x" + bytes(value).hex()) for case in scenario()]
+    about = " ".join((scenario.__doc__ or "").split())
     return f'{{"about": {json.dumps(about)},\n"cases": [\n' + ",\n".join(lines) + "\n]}\n"
 
 
