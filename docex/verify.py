@@ -94,7 +94,7 @@ def verify(
         _row(6, "not revoked or superseded", True, case.not_revoked),
         _row(7, "delivery receipts", False, case.delivered),
     )
-    return Verdict(rows, case.subject())
+    return Verdict(rows, case.subject(proven=rows[2].outcome is Outcome.PASS))
 
 
 def _row(number: int, name: str, required: bool, check: Callable[[dict[str, Any]], str]) -> Row:
@@ -209,8 +209,11 @@ class _Case:
         found = details["receipts"] = related.delivered(self.checker, self.statement(), self.related)
         return "; ".join(f"{item['outcome']} by {item['member']} at {iso(item['time'])}" for item in found)
 
-    def subject(self) -> dict[str, Any]:
-        """What the verdict is about, from the signed statement; empty when its signature does not hold."""
+    def subject(self, *, proven: bool) -> dict[str, Any]:
+        """What the verdict is about, from the signed statement; empty when its signature does not hold.
+
+        The signer's name is there only when row 3 has proven it: until then the issuer is a claim.
+        """
         main, trust = self.main, self.checker.trust
         if main is None:
             return {}
@@ -219,8 +222,9 @@ class _Case:
             "type": main.type,
             "issuer": main.issuer,
             "issued_at": main.issued_at,
-            "signer": self.checker.name_of(main.issuer),
         }
+        if proven:
+            subject["signer"] = self.checker.name_of(main.issuer)
         if isinstance(main.body, Document):
             subject["document"] = to_json(main.body)
         if trust is not None:

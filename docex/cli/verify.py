@@ -180,7 +180,8 @@ def _summary(verdict: Verdict, document: Path | None) -> Text:
     elif document is not None:
         parts.append(document.name)
     if verdict.subject:
-        parts.append(f"signed by {verdict.subject['signer']}")
+        signer = verdict.subject.get("signer")
+        parts.append(f"signed by {signer}" if signer else f"says it is by {verdict.subject['issuer']}")
         parts.append(f"issued {iso(verdict.subject['issued_at'])}")
     if (time := verdict.row(4).details.get("time")) is not None:
         parts.append(f"anchored {iso(time)}")

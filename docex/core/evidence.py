@@ -85,7 +85,7 @@ class Checker:
     facts: Facts | None
 
     def require_network(self) -> Trust:
-        """Raises Failed when the proof is about another network than the verifier's, NotChecked without a trusted one."""
+        """Raises Failed when the proof is about another network than the trusted one, NotChecked without one."""
         if self.trust is None:
             raise NotChecked(NO_TRUST)
         if self.network != self.trust.network:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from docex.core import statement as statements
 from docex.core.account import parse_caip10
@@ -26,7 +25,6 @@ DEFAULT_CONFIRMATIONS: Final = 3
 
 K = TypeVar("K")
 T = TypeVar("T")
-_EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +96,13 @@ class Facts:
 
     network: Network | Unread
     head: Block | Unread
-    blocks: Mapping[int, Block | Unread | None] = field(default=_EMPTY)
-    anchors: Mapping[tuple[str, bytes, int], Anchor | Unread | None] = field(default=_EMPTY)
-    transactions: Mapping[tuple[bytes, int], Sequence[Anchor] | Unread | None] = field(default=_EMPTY)
-    members: Mapping[str, Member | Unread | None] = field(default=_EMPTY)
-    periods: Mapping[str, Sequence[MembershipPeriod] | Unread] = field(default=_EMPTY)
-    keys: Mapping[tuple[str, bytes], PublishedKey | Unread | None] = field(default=_EMPTY)
-    revocations: Mapping[tuple[str, bytes], Revocation | Unread | None] = field(default=_EMPTY)
+    blocks: Mapping[int, Block | Unread | None] = field(default_factory=dict)
+    anchors: Mapping[tuple[str, bytes, int], Anchor | Unread | None] = field(default_factory=dict)
+    transactions: Mapping[tuple[bytes, int], Sequence[Anchor] | Unread | None] = field(default_factory=dict)
+    members: Mapping[str, Member | Unread | None] = field(default_factory=dict)
+    periods: Mapping[str, Sequence[MembershipPeriod] | Unread] = field(default_factory=dict)
+    keys: Mapping[tuple[str, bytes], PublishedKey | Unread | None] = field(default_factory=dict)
+    revocations: Mapping[tuple[str, bytes], Revocation | Unread | None] = field(default_factory=dict)
 
 
 NOT_ASKED: Final = Unread("the ledger was not asked")

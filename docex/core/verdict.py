@@ -13,7 +13,6 @@ FORMAT: Final = "docex-verdict/1"
 _LAST_TIME: Final = 253_402_300_799  # 9999-12-31T23:59:59Z, where ISO 8601 years of four digits end
 
 Details = Mapping[str, Any]
-_NONE: Details = MappingProxyType({})
 
 
 class Outcome(StrEnum):
@@ -48,7 +47,7 @@ class Row:
     outcome: Outcome
     required: bool
     reason: str
-    details: Details = field(default=_NONE)
+    details: Details = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Verdict:
     """The rows in their order, and what they are about: ``subject`` describes the statement (JSON values)."""
 
     rows: tuple[Row, ...]
-    subject: Details = field(default=_NONE)
+    subject: Details = field(default_factory=dict)
 
     @property
     def overall(self) -> Overall:
