@@ -1,0 +1,20 @@
+"""The command line: one module for each group of commands, imported when its command is used."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run the command that the process's arguments name, and exit (the console script ``docex``)."""
+    # SIGTERM ends the process through its cleanup, as Ctrl-C does: nothing half-written stays behind.
+    signal.signal(signal.SIGTERM, _terminate)
+    from docex.cli.app import run
+
+    run()
+
+
+def _terminate(number: int, _: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)

@@ -1,0 +1,5 @@
+"""``python -m docex.cli``."""
+
+from docex.cli import main
+
+main()

@@ -1,0 +1,311 @@
+"""Documents and packets on disk: nothing gets its final name before it is whole, checked and durable.
+
+Packets come from other organisations. So their documents are written to a hidden folder inside the target first (mode
+0700, the same file system), and moved only when the whole packet was found good; no move follows a symbolic link out of
+the target; and whatever goes wrong, what this module made is removed again.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+from docex.core import names
+from docex.core.age.streams import Source, write_all
+from docex.core.packet import DEFAULT_MAX_SIZE, Opened, open_packet
+from docex.errors import Conflict, PacketError
+from keys import Unwrapper
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+
+
+class AlreadyExists(Conflict):
+    """Something has the name already, and replacing it was not asked for."""
+
+    code = "already_exists"
+
+
+class SenderMismatch(PacketError):
+    """The packet is sound, but another key or account than the expected one signed it."""
+
+    code = "sender_mismatch"
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Whom a packet must come from: CAIP-10 account and the key id (RFC 7638 thumbprint) of the signing key."""
+
+    account: str
+    kid: str
+
+
+def open_into(
+    source: Source,
+    identities: Sequence[Unwrapper],
+    target: Path,
+    *,
+    sender: Sender | None = None,
+    statements: Path | None = None,
+    force: bool = False,
+    max_size: int = DEFAULT_MAX_SIZE,
+    progress: Callable[[int], object] = lambda _: None,
+) -> Opened:
+    """Open a packet into the folder ``target``, which is made when it is missing: all documents, or none.
+
+    Args:
+        source: the packet's bytes.
+        identities: the keys to try.
+        target: the folder for the documents; their own folders are made inside it.
+        sender: whose signature to insist on.
+        statements: a file to write the packet's statements to, one compact JWS a line.
+        force: replace files that have the documents' names.
+        max_size: the largest number of plaintext bytes to accept.
+        progress: called with the number of document bytes of each step.
+
+    Raises:
+        AlreadyExists: a name is taken. Nothing was moved.
+        Conflict: a folder on the way is a symbolic link or not a folder.
+        SenderMismatch: the packet is not from ``sender``.
+        OSError: the disk failed or is full.
+        DocexError: whatever `docex.core.packet.open_packet` raises.
+    """
+    if statements is not None:
+        _check_file(statements, force=force)
+    with folder_sink(target, force=force) as sink, ExitStack() as undo:
+        opened = open_packet(source, identities, sink, max_size=max_size, progress=progress)
+        if sender is not None:
+            _check_sender(opened, sender)
+        if statements is not None:
+            lines = "".join(f"{each.token}\n" for each in (*opened.documents, opened.packet))
+            with new_file(statements, force=force) as file:
+                write_all(file, memoryview(lines.encode("ascii")))
+            undo.callback(statements.unlink)
+        sink.commit()
+        undo.pop_all()
+    return opened
+
+
+def _check_sender(opened: Opened, sender: Sender) -> None:
+    packet = opened.packet
+    if packet.issuer != sender.account:
+        raise SenderMismatch(f"the packet is signed for {packet.issuer}, not for {sender.account}")
+    if packet.kid != sender.kid:
+        raise SenderMismatch(f"the packet is signed by key {packet.kid}, which is not the expected {sender.kid}")
+
+
+@contextmanager
+def folder_sink(target: Path, *, force: bool = False) -> Iterator[FolderSink]:
+    """A sink for `open_packet` over a folder. Without `FolderSink.commit` the block leaves nothing behind.
+
+    Raises:
+        Conflict: ``target`` is not a folder.
+    """
+    with ExitStack() as cleanup:
+        _make_folders(target, cleanup)
+        root = os.open(target, _DIRECTORY)
+        cleanup.callback(os.close, root)
+        name = f".docex-{secrets.token_hex(8)}"
+        os.mkdir(name, 0o700, dir_fd=root)
+        cleanup.callback(shutil.rmtree, name, ignore_errors=True, dir_fd=root)
+        staging = os.open(name, _DIRECTORY, dir_fd=root)
+        cleanup.callback(os.close, staging)
+        with closing(FolderSink(target, root, staging, force=force)) as sink:
+            yield sink
+
+
+class FolderSink:
+    """Takes documents into a hidden folder; `commit` gives them their names. Made by `folder_sink`."""
+
+    def __init__(self, target: Path, root: int, staging: int, *, force: bool) -> None:
+        self._target = target
+        self._root = root
+        self._staging = staging
+        self._force = force
+        self._paths: list[str] = []
+        self._file: FileIO | None = None
+
+    def begin(self, path: str, size: int) -> Callable[[memoryview], object]:  # noqa: ARG002 - the protocol's names
+        """Start the next document. Raises AlreadyExists and Conflict early: most names are taken from the start."""
+        self._finish()
+        self._check_free(path)
+        number = len(self._paths)
+        self._paths.append(path)
+        file = self._file = FileIO(os.open(str(number), _NEW, 0o666, dir_fd=self._staging), "wb")
+        return lambda data: write_all(file, data)
+
+    def commit(self) -> None:
+        """Move the documents to their names, durably: all of them, or none.
+
+        Raises:
+            AlreadyExists: a name is taken.
+            Conflict: a folder on the way is a symbolic link or not a folder.
+        """
+        self._finish()
+        for path in self._paths:
+            self._check_free(path)
+        with ExitStack() as undo:
+            for number, path in enumerate(self._paths):
+                self._move(str(number), path, undo)
+            for folder in {names.split(path)[0] for path in self._paths} | {""}:
+                self._sync(folder)
+            _sync(self._target.absolute().parent)
+            undo.pop_all()
+
+    def close(self) -> None:
+        """Close the document that is being written, if any."""
+        if self._file is not None:
+            self._file.close()
+
+    def _finish(self) -> None:
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._file = None
+
+    def _check_free(self, path: str) -> None:
+        folder, name = names.split(path)
+        try:
+            with self._folder(folder) as parent:
+                _check_name(name, parent, self._target / path, force=self._force)
+        except FileNotFoundError:
+            pass  # no such folder yet, so nothing is in it
+
+    def _move(self, staged: str, path: str, undo: ExitStack) -> None:
+        folder, name = names.split(path)
+        with self._folder(folder, undo) as parent:
+            if self._force and _mode(name, parent) is not None:
+                old = f"{staged}.old"
+                _keep(name, parent, old, self._staging)
+                undo.callback(os.replace, old, path, src_dir_fd=self._staging, dst_dir_fd=self._root)
+                os.replace(staged, name, src_dir_fd=self._staging, dst_dir_fd=parent)
+            else:
+                _claim(staged, self._staging, name, parent, self._target / path)
+                undo.callback(os.unlink, path, dir_fd=self._root)
+
+    @contextmanager
+    def _folder(self, folder: str, undo: ExitStack | None = None) -> Iterator[int]:
+        """A folder inside the target, reached without following links; with ``undo`` it is made when missing."""
+        current = os.dup(self._root)
+        walked = ""
+        try:
+            for part in filter(None, folder.split("/")):
+                walked = names.join(walked, part)
+                if undo is not None and _mode(part, current) is None:
+                    os.mkdir(part, dir_fd=current)
+                    undo.callback(_remove_folder, walked, self._root)
+                try:
+                    inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=current)
+                except NotADirectoryError:  # what Linux says about a link here, too
+                    raise Conflict(f"{self._target / walked} is a symbolic link or not a folder") from None
+                os.close(current)
+                current = inner
+            yield current
+        finally:
+            os.close(current)
+
+    def _sync(self, folder: str) -> None:
+        with self._folder(folder) as descriptor:
+            os.fsync(descriptor)
+
+
+@contextmanager
+def new_file(path: Path, *, force: bool = False) -> Iterator[FileIO]:
+    """A file to write that gets its name, durably, when the block ends well, and leaves nothing behind otherwise.
+
+    Raises:
+        AlreadyExists: ``path`` exists (checked first, and again at the end) and ``force`` is not set.
+        Conflict: ``path`` is a folder.
+    """
+    _check_file(path, force=force)
+    folder = os.open(path.parent, _DIRECTORY)
+    temporary = f".docex-{secrets.token_hex(8)}"
+    try:
+        with FileIO(os.open(temporary, _NEW, 0o666, dir_fd=folder), "wb") as file:
+            yield file
+            os.fsync(file.fileno())
+        if force:
+            os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        else:
+            _claim(temporary, folder, path.name, folder, path)
+        os.fsync(folder)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)
+        os.close(folder)
+
+
+def _check_file(path: Path, *, force: bool) -> None:
+    folder = os.open(path.parent, _DIRECTORY)
+    try:
+        _check_name(path.name, folder, path, force=force)
+    finally:
+        os.close(folder)
+
+
+def _check_name(name: str, folder: int, shown: Path, *, force: bool) -> None:
+    mode = _mode(name, folder)
+    if mode is not None and stat.S_ISDIR(mode):
+        raise Conflict(f"{shown} is a folder")
+    if mode is not None and not force:
+        raise AlreadyExists(f"{shown} exists already")
+
+
+def _mode(name: str, folder: int) -> int | None:
+    """The type and mode of what has this name, be it a link; None when nothing has it."""
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return None
+
+
+def _claim(source: str, source_folder: int, name: str, folder: int, shown: Path) -> None:
+    """Give a file a name that nothing has: a link fails where a rename would replace."""
+    try:
+        try:
+            os.link(source, name, src_dir_fd=source_folder, dst_dir_fd=folder, follow_symlinks=False)
+        except FileExistsError:
+            raise
+        except OSError:  # this file system has no hard links: claim the name, then rename over the claim
+            os.close(os.open(name, _NEW, dir_fd=folder))
+            os.replace(source, name, src_dir_fd=source_folder, dst_dir_fd=folder)
+    except FileExistsError:
+        raise AlreadyExists(f"{shown} exists already") from None
+
+
+def _keep(name: str, folder: int, kept: str, kept_folder: int) -> None:
+    """Keep what is about to be replaced, in case a later step fails."""
+    try:
+        os.link(name, kept, src_dir_fd=folder, dst_dir_fd=kept_folder, follow_symlinks=False)
+    except OSError:
+        os.rename(name, kept, src_dir_fd=folder, dst_dir_fd=kept_folder)
+
+
+def _make_folders(target: Path, cleanup: ExitStack) -> None:
+    """Make ``target`` and the folders above it that are missing; ``cleanup`` removes them if they are empty then."""
+    if not os.path.lexists(target):
+        _make_folders(target.parent, cleanup)
+        target.mkdir()
+        cleanup.callback(_remove_folder, target)
+    if not target.is_dir():
+        raise Conflict(f"{target} is not a folder")
+
+
+def _remove_folder(folder: Path | str, root: int | None = None) -> None:
+    with suppress(OSError):  # not empty: someone else uses it by now
+        os.rmdir(folder, dir_fd=root)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, _DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
