@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import IO, Final, Self, cast
 
 from docex.errors import LedgerUnavailable, UsageError
 
@@ -23,7 +20,7 @@ HOST: Final = "127.0.0.1"
 CHAIN_ID: Final = 31337
 _START_SECONDS: Final = 20.0
 _STOP_SECONDS: Final = 10.0
-_ATTEMPTS: Final = 5
+_LISTENING: Final = b"Listening on "
 # Linux ends the child with its parent, however that dies: prctl(PR_SET_PDEATHSIG = 1, SIGTERM = 15), kept across exec.
 # A launcher sets it and then becomes anvil, since code between fork and exec is unsafe in a process with threads. Its
 # third line closes the race with a parent that died before.
@@ -31,6 +28,13 @@ _LAUNCHER: Final = """import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, 15)
 os.getppid() == int(sys.argv[1]) or sys.exit("the parent has ended")
 os.execv(sys.argv[2], sys.argv[2:])"""
+
+
+def bound_to_parent(command: Sequence[str]) -> list[str]:
+    """``command`` (its first word a path), wrapped so that on Linux it ends when this process does."""
+    if sys.platform != "linux":
+        return list(command)
+    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
 
 
 def find_anvil() -> Path:
@@ -82,9 +86,8 @@ class LocalChain:
         """
         self.chain_id = chain_id
         self.port = port or 0
-        self._chosen = port is not None
         self._binary = binary
-        self._arguments = ["--host", HOST, "--chain-id", str(chain_id), "--quiet", *arguments]
+        self._arguments = ["--host", HOST, "--chain-id", str(chain_id), *arguments]
         if state is not None:
             self._arguments += ["--state", str(state), "--state-interval", "1"]
         if block_time is not None:
@@ -111,26 +114,34 @@ class LocalChain:
         self.stop()
 
     def start(self) -> None:
-        """Starts the chain and returns when it answers. Starting again after ``stop`` keeps the port.
+        """Starts the chain and returns when it listens. Starting again after ``stop`` keeps the port.
 
-        Raises LedgerUnavailable with anvil's own words when it does not come up, UsageError when there is no anvil.
+        Raises LedgerUnavailable with anvil's own words when it does not come up, UsageError when there is no anvil or
+        the chain runs already.
         """
         if self._process is not None:
             raise UsageError("the chain runs already")
-        binary = self._binary or find_anvil()
-        for _ in range(_ATTEMPTS):
-            # Between our look and anvil's bind somebody else may take the port: then anvil exits and we look again.
-            self.port = self.port or _free_port()
-            with tempfile.TemporaryFile() as words:
-                if self._launch(binary, words):
-                    self._chosen = True
-                    return
+        command = [str(self._binary or find_anvil()), "--port", str(self.port), *self._arguments]
+        with tempfile.TemporaryFile() as words:
+            self._process = subprocess.Popen(
+                bound_to_parent(command),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=words,
+                start_new_session=True,
+            )
+            try:
+                output = _Output(cast("IO[bytes]", self._process.stdout))
+                port = output.listening(_START_SECONDS)
+            except BaseException:
+                self.stop()
+                raise
+            if port is None:
+                self.stop()
                 words.seek(0)
                 reason = words.read(2000).decode(errors="replace").strip()
-            if self._chosen or "in use" not in reason:
-                break
-            self.port = 0
-        raise LedgerUnavailable(f"anvil did not start: {reason or 'it said nothing'}")
+                raise LedgerUnavailable(f"anvil did not start: {reason or 'it said nothing'}")
+        self.port = port
 
     def stop(self) -> None:
         """Ends the chain and returns when it has ended and, with ``state``, written its file. Safe to call twice."""
@@ -144,47 +155,30 @@ class LocalChain:
             process.kill()
             process.wait()
 
-    def _launch(self, binary: Path, words: IO[bytes]) -> bool:
-        command = [str(binary), "--port", str(self.port), *self._arguments]
-        if sys.platform == "linux":
-            command = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words, start_new_session=True
-        )
-        try:
-            if _answers(self._process, self.port):
-                return True
-        except BaseException:
-            self.stop()
-            raise
-        self.stop()
-        return False
 
+class _Output(threading.Thread):
+    """Reads what anvil writes: first the port it listens on, then everything else, so that its pipe never fills.
 
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Waits for the answer; False when the process ended before or the time is over."""
-    deadline = time.monotonic() + _START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        if _asks(port):
-            # Whoever answered on the port: it is ours only if ours still runs.
-            return process.poll() is None
-        time.sleep(0.02)
-    return False
+    The port comes from anvil's own words, since whoever answers on a port that we chose may be another process.
+    """
 
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(name="anvil-output", daemon=True)
+        self._stream = stream
+        self._port: int | None = None
+        self._known = threading.Event()
+        self.start()
 
-def _asks(port: int) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=2)
-    try:
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []})
-        connection.request("POST", "/", body, {"Content-Type": "application/json"})
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    def listening(self, seconds: float) -> int | None:
+        """The port, as soon as it is known; None when anvil ended before, or the time is over."""
+        self._known.wait(seconds)
+        return self._port
 
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    def run(self) -> None:
+        """Reads until anvil ends."""
+        with self._stream:
+            for line in self._stream:
+                if self._port is None and line.startswith(_LISTENING):
+                    self._port = int(line.rsplit(b":", 1)[1])
+                    self._known.set()
+        self._known.set()

@@ -1,0 +1,317 @@
+"""``docex deposit``, ``documents``, ``fetch``, ``transfer``, ``transfers``, ``acknowledge``, ``proof``: use a node."""
+
+from __future__ import annotations
+
+import io
+import mimetypes
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from docex.cli import output
+from docex.cli.client import DEFAULT_NODE, NodeClient, NodeOption, TokenOption, connect
+from docex.cli.options import Force, Json, KeystoreFolder, PassphraseFile
+from docex.core.claims import KINDS
+from docex.errors import UsageError
+
+_CHUNK = 1 << 20
+_DONE = ("accepted", "rejected")
+
+OutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands that talk to a node."""
+    app.command("deposit")(deposit)
+    app.command("documents")(documents)
+    app.command("fetch")(fetch)
+    app.command("transfer")(transfer)
+    app.command("transfers")(transfers)
+    app.command("acknowledge")(acknowledge)
+    app.command("proof")(proof)
+
+
+def deposit(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="The documents.")],
+    folder: Annotated[str, typer.Option("--folder", help="Folder on the node.")] = "",
+    kind: Annotated[str, typer.Option("--kind", help=f"One of {', '.join(KINDS)}.")] = "other",
+    supersedes: Annotated[
+        str | None, typer.Option("--supersedes", metavar="DIGEST", help="The document statement that this replaces.")
+    ] = None,
+    node: NodeOption = DEFAULT_NODE,
+    token_file: TokenOption = None,
+    as_json: Json = False,
+) -> None:
+    """Deposit documents: the node signs, compresses, encrypts and keeps them, and anchors their digests."""
+    if supersedes is not None and len(files) > 1:
+        raise UsageError("--supersedes goes with one document")
+    done = []
+    with connect(node, token_file) as client:
+        for file in files:
+            if not file.is_file():
+                raise UsageError(f"{file} is not a file")
+            path = f"{folder.strip('/')}/{file.name}".lstrip("/")
+            query = {"kind": kind} | ({"supersedes": supersedes} if supersedes else {})
+            size = file.stat().st_size
+            headers = {"content-type": mimetypes.guess_type(file.name)[0] or "application/octet-stream"}
+            with output.Meter(file.name, size) as meter:
+                content = _read(file, meter)
+                headers["content-length"] = str(size)
+                url = f"documents/{quote(path)}"
+                done.append(client.json("PUT", url, params=query, headers=headers, content=content))
+    if as_json:
+        output.as_json(done)
+        return
+    for each in done:
+        output.line(f"{each['path']} (version {each['version']}, {output.human_size(each['size'])})")
+        output.pairs([("document", each["digest"]), ("statement", each["statement"])], indent="  ")
+
+
+def _read(file: Path, meter: output.Meter) -> Iterator[bytes]:
+    with file.open("rb") as stream:
+        while data := stream.read(_CHUNK):
+            yield data
+            meter(len(data))
+
+
+def documents(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Only this folder and those below it.")] = "",
+    node: NodeOption = DEFAULT_NODE,
+    token_file: TokenOption = None,
+    as_json: Json = False,
+) -> None:
+    """List the newest version of each document on your node, those received included."""
+    found: list[dict[str, Any]] = []
+    with connect(node, token_file) as client:
+        cursor = ""
+        while cursor is not None:
+            page = client.json("GET", "documents", params={"folder": folder, "cursor": cursor, "limit": 1000})
+            found += page["documents"]
+            cursor = page["next"]
+    if as_json:
+        output.as_json(found)
+    elif not found:
+        output.note("no documents here")
+    else:
+        rows = [("PATH", "VERSION", "SIZE", "KIND", "DIGEST")]
+        rows += [
+            (each["path"], str(each["version"]), output.human_size(each["size"]), each["kind"], each["digest"])
+            for each in found
+        ]
+        output.table(rows, indent="")
+
+
+def fetch(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="The document's path on the node.")],
+    out: OutputOption,
+    version: Annotated[int | None, typer.Option("--version", min=1, help="An older version.")] = None,
+    force: Force = False,
+    node: NodeOption = DEFAULT_NODE,
+    token_file: TokenOption = None,
+) -> None:
+    """Fetch a document from your node, decrypted there; its digest is checked before the file gets its name."""
+    import hashlib
+
+    from docex.errors import DigestMismatch
+    from docex.service.folder import new_file
+
+    params = {"version": version} if version else {}
+    with connect(node, token_file) as client, new_file(out, force=force) as file:
+        want = client.json("GET", f"documents/{quote(path)}", params=params | {"details": "true"})
+        hasher = hashlib.sha256()
+        params["version"] = want["version"]
+        with (
+            client.stream("GET", f"documents/{quote(path)}", params=params) as response,
+            output.Meter(path, want["size"]) as meter,
+        ):
+            for data in response.iter_raw():
+                hasher.update(data)
+                file.write(data)
+                meter(len(data))
+        if "sha256:" + hasher.hexdigest() != want["digest"]:
+            raise DigestMismatch("the document arrived damaged: its digest differs")
+    output.note(f"{out}: {want['digest']}")
+
+
+def transfer(
+    refs: Annotated[list[str], typer.Argument(metavar="DOCUMENT…", help="Paths on the node, or digests.")],
+    to: Annotated[
+        list[str], typer.Option("--to", metavar="ACCOUNT", help="Recipient's account, eip155:… (repeatable).")
+    ],
+    wait: Annotated[float, typer.Option("--wait", metavar="SECONDS", help="Wait this long for receipts.")] = 0.0,
+    node: NodeOption = DEFAULT_NODE,
+    token_file: TokenOption = None,
+    as_json: Json = False,
+) -> None:
+    """Hand documents to other members: one packet that only they can open, delivered to each of their nodes."""
+    with connect(node, token_file) as client:
+        made = client.json("POST", "transfers", json={"documents": refs, "to": to})
+        until = time.monotonic() + wait
+        while time.monotonic() < until and any(each["state"] not in _DONE for each in made["deliveries"]):
+            time.sleep(0.25)
+            made = client.json("GET", f"transfers/{made['id']}")
+    _show_transfer(made, as_json)
+
+
+def transfers(
+    transfer_id: Annotated[str | None, typer.Argument(metavar="ID", help="Only this one, in full.")] = None,
+    node: NodeOption = DEFAULT_NODE,
+    token_file: TokenOption = None,
+    as_json: Json = False,
+) -> None:
+    """List the newest transfers, sent and received, and where they stand."""
+    with connect(node, token_file) as client:
+        if transfer_id is not None:
+            _show_transfer(client.json("GET", f"transfers/{quote(transfer_id)}"), as_json)
+            return
+        found = client.json("GET", "transfers")["transfers"]
+    if as_json:
+        output.as_json(found)
+    elif not found:
+        output.note("no transfers yet")
+    else:
+        rows = [("CREATED", "DIRECTION", "WITH", "STATE", "ID")]
+        rows += [
+            (each["created"], each["direction"], _partner(each, to), to["state"], each["id"])
+            for each in found
+            for to in each["deliveries"]
+        ]
+        output.table(rows, indent="")
+
+
+def _partner(view: dict[str, Any], delivery: dict[str, Any]) -> str:
+    return str(delivery["account"] if view["direction"] == "sent" else view["sender"])
+
+
+def _show_transfer(view: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        output.as_json(view)
+        return
+    output.pairs([("transfer", view["id"]), ("packet", view["packet"]), ("size", output.human_size(view["size"]))])
+    for each in view["deliveries"]:
+        output.line(f"{each['account']}: {each['state']}" + (f" ({each['error']})" if each["error"] else ""))
+        if each["receipt"]:
+            output.pairs([("receipt", each["receipt"])], indent="  ")
+
+
+def acknowledge(
+    transfer_id: Annotated[str, typer.Argument(metavar="TRANSFER", help="The id of a received transfer.")],
+    out: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the documents.")],
+    keystore: KeystoreFolder = None,
+    passphrase_file: PassphraseFile = None,
+    reject: Annotated[
+        str | None, typer.Option("--reject", metavar="REASON", help="Open, keep nothing, and sign a rejection.")
+    ] = None,
+    force: Force = False,
+    node: NodeOption = DEFAULT_NODE,
+    token_file: TokenOption = None,
+) -> None:
+    """Open a received packet on this machine and send the signed receipt, for an identity that is not on the node."""
+    from docex.cli.unlock import keystore_folder, open_keystore
+    from docex.core import statement
+    from docex.core.claims import Receipt
+
+    opened_keystore = open_keystore(keystore_folder(keystore), passphrase_file)
+    if opened_keystore.identity is None:
+        raise UsageError("this keystore was exported without its identity: it can't open packets")
+    with connect(node, token_file) as client:
+        received = client.json("GET", f"transfers/{quote(transfer_id)}")
+        if received["direction"] != "received":
+            raise UsageError("this transfer was sent by this node: it is for its addressees to acknowledge")
+        opened = _open(client, received, [opened_keystore.identity], out, keep=reject is None, force=force)
+        claim = (
+            Receipt(received["id"], received["packet"], opened, "accepted")
+            if reject is None
+            else Receipt(received["id"], received["packet"], (), "rejected", reject)
+        )
+        account = str(opened_keystore.public["account"])
+        receipt = statement.issue(opened_keystore.signer, account, claim, int(time.time()))
+        client.json("POST", "receipts", content=receipt.token.encode())
+    output.line(receipt.digest_text)
+    output.note(f"{claim.outcome}: the signed receipt is on the node, which anchors it and brings it to the sender")
+
+
+def _open(
+    client: NodeClient, received: dict[str, Any], identities: list[Any], out: Path, *, keep: bool, force: bool
+) -> tuple[str, ...]:
+    """Open the transfer's packet into ``out`` and hold it against the transfer; the digests of its documents."""
+    from docex.core import packet, statement
+    from docex.core.claims import Transfer
+    from docex.errors import DigestMismatch
+    from docex.service.folder import folder_sink
+    from docex.service.receipts import opened_digests
+
+    token = client.json("GET", f"statements/{received['id']}")["token"]
+    said = statement.verify(token)
+    claim = said.body
+    if not isinstance(claim, Transfer) or said.digest_text != received["id"]:
+        raise DigestMismatch("the node shows another statement than the transfer's")
+    with client.stream("GET", f"transfers/{received['id']}/packet") as response, folder_sink(out, force=force) as sink:
+        source = io.BufferedReader(_ResponseStream(response.iter_raw()), _CHUNK)
+        with output.Meter("opening", claim.size) as meter:
+            opened = packet.open_packet(source, identities, sink if keep else packet.Discard(), progress=meter)
+        if opened.payload_digest != claim.packet or opened.packet.digest_text != claim.statement:
+            raise DigestMismatch("the packet is not the one that the sender signed the transfer for")
+        if opened.packet.issuer != said.issuer:
+            raise DigestMismatch("the packet was sealed by another member than the one who transferred it")
+        if keep:
+            sink.commit()
+    for each in opened.documents:
+        output.note(f"{each.body.path} from {each.issuer}")  # type: ignore[union-attr]  # document statements only
+    return opened_digests(opened)
+
+
+class _ResponseStream(io.RawIOBase):
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        super().__init__()
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._rest = memoryview(chunk)
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+def proof(
+    reference: Annotated[str, typer.Argument(metavar="DOCUMENT", help="Path on the node, or a digest (sha256:…).")],
+    out: OutputOption,
+    wait: Annotated[float, typer.Option("--wait", metavar="SECONDS", help="Wait this long for final anchors.")] = 0.0,
+    force: Force = False,
+    node: NodeOption = DEFAULT_NODE,
+    token_file: TokenOption = None,
+) -> None:
+    """Fetch the proof for a document or a statement: all that an auditor needs besides the document itself."""
+    from docex.core import proof as proofs
+    from docex.service.folder import new_file
+
+    with connect(node, token_file) as client:
+        digest = reference
+        if not reference.startswith("sha256:"):
+            digest = client.json("GET", f"documents/{quote(reference)}", params={"details": "true"})["statement"]
+        until = time.monotonic() + wait
+        while True:
+            data = client.text(f"proofs/{quote(digest)}").encode()
+            found = proofs.parse(data)
+            waiting = sum(each.anchor is None for each in (found.statement, *found.related))
+            if not waiting or time.monotonic() > until:
+                break
+            time.sleep(0.5)
+    with new_file(out, force=force) as file:
+        file.write(data)
+    output.note(f"{out}: the statement and {len(found.related)} about it")
+    if waiting:
+        output.warning(f"{waiting} of them are not final on the ledger yet: fetch the proof again later (or --wait)")

@@ -1,0 +1,96 @@
+"""``docex serve``: a member's node."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from docex.cli import output
+from docex.cli.unlock import read_passphrase
+
+if TYPE_CHECKING:
+    from docex.settings import NodeSettings
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``serve`` to the command line."""
+    app.command("serve")(serve)
+
+
+def serve(
+    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Database, packets and API token.")] = None,
+    keystore: Annotated[Path | None, typer.Option("--keystore", metavar="DIR", help="The member's keystore.")] = None,
+    rpc: Annotated[str | None, typer.Option("--rpc", metavar="URL", help="JSON-RPC URL of a ledger node.")] = None,
+    deployment: Annotated[
+        Path | None, typer.Option("--deployment", metavar="FILE", help="What `docex ledger deploy` wrote.")
+    ] = None,
+    host: Annotated[str | None, typer.Option("--host", help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 takes a free one.")] = None,
+    passphrase_file: Annotated[
+        Path | None, typer.Option("--passphrase-file", metavar="FILE", help="File with the passphrase.")
+    ] = None,
+) -> None:
+    """Run a node until Ctrl-C: REST API, delivery to other members, anchoring.
+
+    Every option can also be set as DOCEX_DATA, DOCEX_KEYSTORE, DOCEX_RPC and so on. By default it keeps everything in
+    ./docex-data (SQLite and a folder of packets) and finds the ledger at http://127.0.0.1:8545.
+    """
+    given: dict[str, Any] = {
+        "data": data,
+        "keystore": keystore,
+        "rpc": rpc,
+        "deployment": deployment,
+        "host": host,
+        "port": port,
+    }
+    settings = _settings({name: value for name, value in given.items() if value is not None})
+    passphrase = read_passphrase(passphrase_file, what=f"Passphrase of {settings.keystore}")
+    asyncio.run(_serve(settings, passphrase))
+
+
+def _settings(given: dict[str, Any]) -> NodeSettings:
+    from pydantic import ValidationError
+
+    from docex.errors import UsageError
+    from docex.settings import NodeSettings
+
+    try:
+        return NodeSettings(**given)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise UsageError(f"setting {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+
+
+async def _serve(settings: NodeSettings, passphrase: bytes) -> None:
+    import uvicorn
+
+    from docex.api.app import make_app
+    from docex.errors import NotMember
+    from docex.logs import configure
+    from docex.wiring import api_token, running_node
+
+    configure()
+    listening = _listen(settings.host, settings.port)
+    async with running_node(settings, passphrase) as node:
+        token = api_token(settings)
+        url = "http://{}:{}".format(*listening.getsockname()[:2])
+        output.note(f"node of {node.account} at {url}")
+        output.note(f"API token: {token.path or 'as set in DOCEX_API_TOKEN'}")
+        try:
+            await node.ledger.check()
+        except NotMember as error:
+            output.warning(str(error))
+        app = make_app(node, token.value, interval=settings.interval)
+        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+        await uvicorn.Server(config).serve(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything else is started, so that one in use is an error at once."""
+    listening = socket.create_server((host, port), backlog=1024)
+    listening.set_inheritable(True)
+    return listening
