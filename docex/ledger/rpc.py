@@ -140,7 +140,16 @@ class Rpc:
             else:
                 answers = await _batch(provider, calls)
             return [_result(method, answer) for (method, _), answer in zip(calls, answers, strict=True)]
-        except (aiohttp.ClientError, OSError, Web3Exception, ValueError, KeyError) as error:
+        except (
+            aiohttp.ClientError,
+            OSError,
+            Web3Exception,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+        ) as error:
+            # The last four: web3.py sorts and unpacks whatever JSON came back without looking at its types.
             # Whoever answers after a gap may be another chain: ask again.
             self._checked = self._expected is None
             detail = str(error) if not isinstance(error, aiohttp.ClientResponseError) else f"HTTP {error.status}"

@@ -150,7 +150,8 @@ class Sender:
             if loop.time() > deadline:
                 raise LedgerUnavailable(f"the transaction {key!r} was not mined in {within:g} seconds{cause}")
             try:
-                progress, cause = bool((await self.poll()).changed), ""
+                poll = await self.poll()
+                progress, cause = bool(poll.changed), "".join(f": {a.message}" for a in poll.alarms if a.key == key)
             except LedgerUnavailable as error:
                 progress, cause = False, f": {error}"
             if not progress:
@@ -288,7 +289,9 @@ class Sender:
     async def _outcome(self, row: StoredTransaction, block: BlockRef) -> TransactionInfo:
         if block.succeeded:
             return follow.info(block, (await chain.head(self._rpc)).number)
-        call = {"from": self.account, "to": row.request.to, "data": "0x" + row.request.data.hex()}
+        request = row.request
+        call = {"from": self.account, "data": "0x" + request.data.hex()}
+        call |= {"value": hex(request.value), "gas": hex(request.gas)} | ({"to": request.to} if request.to else {})
         (answer,) = await self._rpc.batch([("eth_call", (call, hex(block.number)))])
         reason = answer.reason() if isinstance(answer, RpcError) else "out of gas, or the state has changed since"
         raise LedgerRejected(f"the transaction {row.key!r} reverted in block {block.number}: {reason}")

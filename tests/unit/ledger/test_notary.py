@@ -51,7 +51,9 @@ async def test_asking_again_for_the_same_anchor_is_the_same_transaction(network:
 
 async def test_a_second_anchor_is_refused_by_name(network: Network) -> None:
     await anchored(network)
-    with pytest.raises(LedgerRejected, match=rf"^AlreadyAnchored\(member={network.member.address}, root=0x.*, size=5\)"):
+    with pytest.raises(
+        LedgerRejected, match=rf"^AlreadyAnchored\(member={network.member.address}, root=0x.*, size=5\)"
+    ):
         await network.notary.anchor(TREE.root, TREE.size, key="another")
     with pytest.raises(LedgerRejected, match=r"^EmptyBatch\(\)$"):
         await network.notary.anchor(TREE.root, 0)
