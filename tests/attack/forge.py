@@ -70,18 +70,16 @@ def compress(archive: bytes) -> bytes:
     return b"".join(bytes(piece) for chunk in chunks for piece in compression.compress_frame(chunk))
 
 
-def block(
-    path: str, size: int, kind: bytes = tarfile.REGTYPE, link: str = "", format: int = tarfile.PAX_FORMAT
-) -> bytes:
+def block(path: str, size: int, kind: bytes = tarfile.REGTYPE, link: str = "") -> bytes:
     """The header of a tar entry of any kind."""
     info = tarfile.TarInfo(path)
     info.size, info.type, info.linkname = size, kind, link
-    return info.tobuf(format, "utf-8", "surrogateescape")
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 def pax(records: bytes) -> bytes:
     """A pax header with any records, well-formed or not."""
-    return block("././@PaxHeader", len(records), tarfile.XHDTYPE, format=tarfile.USTAR_FORMAT) + filled(records)
+    return block("././@PaxHeader", len(records), tarfile.XHDTYPE) + filled(records)
 
 
 def filled(content: bytes) -> bytes:
@@ -117,14 +115,18 @@ def _json(value: object) -> bytes:
 def document(sender: Actor, path: str, content: bytes, **changes: Any) -> Statement:
     """A document statement; with changes, one that does not fit the content."""
     folder, _, name = path.rpartition("/")
-    made = {"digest": "sha256:" + hashlib.sha256(content).hexdigest(), "size": len(content), "name": name}
-    body = Document(**({"media_type": "text/plain", "folder": folder} | made | changes))
+    made: dict[str, Any] = {
+        "digest": "sha256:" + hashlib.sha256(content).hexdigest(),
+        "size": len(content),
+        "name": name,
+    }
+    body = Document(**({"media_type": "text/plain", "folder": folder, **made} | changes))
     return statement.issue(sender.signer, sender.account, body, NOW)
 
 
 def binding(sender: Actor, documents: Sequence[Statement], *to: Actor, **changes: Any) -> Statement:
     """A packet statement; with changes, a false one."""
-    made = {"documents": tuple(each.digest_text for each in documents), "sender": sender.account}
+    made: dict[str, Any] = {"documents": tuple(each.digest_text for each in documents), "sender": sender.account}
     body = Packet(**(made | {"to": tuple(each.addressee for each in to)} | changes))
     return statement.issue(sender.signer, sender.account, body, NOW)
 

@@ -88,7 +88,24 @@ def test_members_that_are_not_known_or_missing_are_refused(body: Body) -> None:
             claims.from_json(body.TYPE, {key: value for key, value in made.items() if key != name})
 
 
-JUNK = [None, True, 1.5, -1, 1 << 63, "", "\ud800", [], {}, [[]], [None], [{}], ["a"], {"a": 1}, [D1, D1], "a" * 1025]
+JUNK: list[Any] = [
+    None,
+    True,
+    1.5,
+    -1,
+    1 << 63,
+    "",
+    "\ud800",
+    [],
+    {},
+    [[]],
+    [None],
+    [{}],
+    ["a"],
+    {"a": 1},
+    [D1, D1],
+    "a" * 1025,
+]
 
 
 @pytest.mark.parametrize("junk", JUNK, ids=lambda junk: repr(junk)[:20])

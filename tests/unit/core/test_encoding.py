@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -82,7 +83,5 @@ def test_anything_but_one_unambiguous_object_is_refused(data: bytes, why: str) -
 
 @given(st.binary(max_size=40))
 def test_any_bytes_are_an_object_or_refused(data: bytes) -> None:
-    try:
+    with suppress(StatementInvalid):
         assert isinstance(load_object(data), dict)
-    except StatementInvalid:
-        pass

@@ -194,8 +194,8 @@ small = st.lists(st.sampled_from(["a", "A", "b", "ß", "ss"]), min_size=1, max_s
 @given(st.lists(small, max_size=6))
 def test_distinct_paths_are_those_of_which_no_pair_clashes(some: list[str]) -> None:
     paths = names.DistinctPaths()
-    distinct = all([paths.add(path) for path in some])
-    assert distinct == (not any(naive_clash(one, other) for one, other in combinations(some, 2)))
+    taken = [paths.add(path) for path in some]
+    assert all(taken) == (not any(naive_clash(one, other) for one, other in combinations(some, 2)))
 
 
 @given(st.text())
