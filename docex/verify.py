@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 from docex.core import related
+from docex.core import statement as statements
 from docex.core.claims import Document, to_json
-from docex.core.evidence import Checker, Failed, NotChecked, verified
+from docex.core.evidence import Checker, Failed, NotChecked
 from docex.core.facts import Facts, LedgerReader, Trust, collect_facts
 from docex.core.proof import Proof
 from docex.core.related import Signed
@@ -133,7 +134,7 @@ class _Case:
         broken: list[str] = []
         for position, evidence in enumerate((proof.statement, *proof.related)):
             try:
-                statement = verified(evidence.token)
+                statement = statements.verify(evidence.token)
             except DocexError as error:
                 where = f"the proof's related[{position - 1}]: " if position else ""
                 broken.append(f"{where}{error} [{error.code}]")

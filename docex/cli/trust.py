@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from docex.cli.verify import JsonOption, TrustOption, reported, trust_store
+from docex.cli import options, output
+from docex.cli.verify import TrustOption, trust_store
 from docex.errors import UsageError
 from docex.service.trust import TrustedNetwork, network
 
@@ -37,32 +38,29 @@ def add_command(
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the network of this name or contracts.")] = False,
     trust: TrustOption = None,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Trust a network. Get its addresses from the consortium, not from whoever hands you a proof."""
-    with reported():
-        chosen = _contracts(deployment, chain_id, directory, notary)
-        new = network(name, *chosen, rpc, confirmations)
-        store = trust_store(trust)
-        store.add(new, replace=replace)
-    _show([new], as_json, f"trusted: {_line(new)}\nkept in {store.path}")
+    chosen = _contracts(deployment, chain_id, directory, notary)
+    new = network(name, *chosen, rpc, confirmations)
+    store = trust_store(trust)
+    store.add(new, replace=replace)
+    _show([new], as_json, f"trusted: {_line(new)}", f"kept in {store.path}")
 
 
-def list_command(trust: TrustOption = None, as_json: JsonOption = False) -> None:
+def list_command(trust: TrustOption = None, as_json: options.Json = False) -> None:
     """List the networks you trust."""
-    with reported():
-        store = trust_store(trust)
-        networks = store.networks()
+    store = trust_store(trust)
+    networks = store.networks()
     none = f"no network is trusted in {store.path}: add one with `docex trust add`"
-    _show(networks, as_json, "\n".join(map(_line, networks)) or none)
+    _show(networks, as_json, *(map(_line, networks) if networks else (none,)))
 
 
 def remove_command(
-    name: Annotated[str, typer.Argument(help="The network.")], trust: TrustOption = None, as_json: JsonOption = False
+    name: Annotated[str, typer.Argument(help="The network.")], trust: TrustOption = None, as_json: options.Json = False
 ) -> None:
     """Trust a network no longer."""
-    with reported():
-        removed = trust_store(trust).remove(name)
+    removed = trust_store(trust).remove(name)
     _show([removed], as_json, f"no longer trusted: {_line(removed)}")
 
 
@@ -81,8 +79,12 @@ def _contracts(
     return chain_id, directory, notary
 
 
-def _show(networks: list[TrustedNetwork] | tuple[TrustedNetwork, ...], as_json: bool, text: str) -> None:
-    typer.echo(json.dumps([one.to_json() for one in networks], indent=2) if as_json else text)
+def _show(networks: Sequence[TrustedNetwork], as_json: bool, *lines: str) -> None:
+    if as_json:
+        output.as_json([one.to_json() for one in networks])
+        return
+    for text in lines:
+        output.line(text)
 
 
 def _line(one: TrustedNetwork) -> str:

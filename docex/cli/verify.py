@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from docex.cli import options, output
 from docex.core import proof as proofs
 from docex.core.verdict import Outcome, Row, Verdict, iso
-from docex.errors import DocexError, LedgerError, ProofInvalid, UsageError
+from docex.errors import UsageError
 from docex.service.trust import ENVIRONMENT, TrustedNetwork, TrustStore, choose, default_path
 from docex.verify import Content, Facts, collect_facts, measure, verify
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-SHOW_PROGRESS_ABOVE: Final = 64 << 20
-"""Bytes above which a document's reading is shown on a terminal."""
-
+_UNWRAPPED: Final = 100_000
 _MARKS: Final = {Outcome.PASS: ("✓", "green"), Outcome.FAIL: ("✗", "red"), Outcome.NOT_CHECKED: ("–", "yellow")}
 
 TrustOption = Annotated[
     Path | None,
     typer.Option("--trust", metavar="FILE", envvar=ENVIRONMENT, help="Trust settings to use instead of your own."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -55,35 +51,22 @@ def verify_command(
     at: Annotated[
         str | None, typer.Option("--at", metavar="TIME", help="Decide as of this time (ISO 8601 with its zone).")
     ] = None,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Check a document and its proof against the ledger that you trust.
 
     Exits 0 when the proof is valid, 1 when it is not, 2 when the command is wrong, 3 when it could not be checked.
     """
-    with reported():
-        as_of = _time(at)
-        proof = proofs.parse(_read(proof_file, proofs.MAX_PROOF_BYTES + 1))
-        trusted = choose(trust_store(trust).networks(), proof.network, network)
-        content = None if document is None else _measure(document)
-        verdict = verify(content, proof, None if trusted is None else trusted.trust, _facts(proof, trusted, rpc), as_of)
+    as_of = _time(at)
+    proof = proofs.parse(_read(proof_file, proofs.MAX_PROOF_BYTES + 1))
+    trusted = choose(trust_store(trust).networks(), proof.network, network)
+    content = None if document is None else _measure(document)
+    verdict = verify(content, proof, None if trusted is None else trusted.trust, _facts(proof, trusted, rpc), as_of)
     if as_json:
-        typer.echo(json.dumps(verdict.to_json(), indent=2))
+        output.as_json(verdict.to_json())
     else:
         _print(verdict, document)
     raise typer.Exit(verdict.exit_code)
-
-
-@contextmanager
-def reported() -> Iterator[None]:
-    """Turn an error into one line on stderr, with its code, and the exit code that says what kind it is."""
-    try:
-        yield
-    except DocexError as error:
-        typer.echo(f"error [{error.code}]: {error}", err=True)
-        if isinstance(error, ProofInvalid):
-            raise typer.Exit(1) from None
-        raise typer.Exit(3 if isinstance(error, LedgerError) else 2) from None
 
 
 def trust_store(path: Path | None) -> TrustStore:
@@ -127,17 +110,9 @@ def _read(path: Path, most: int) -> bytes:
 
 
 def _measure(path: Path) -> Content:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
     try:
-        size = path.stat().st_size
-        console = Console(stderr=True)
-        columns = (TextColumn("reading the document"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        hidden = not console.is_terminal or size <= SHOW_PROGRESS_ABOVE
-        with path.open("rb") as stream, Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-            task = progress.add_task("", total=size)
-            return measure(stream, lambda length: progress.advance(task, length))
+        with path.open("rb") as stream, output.Meter("reading the document", path.stat().st_size) as meter:
+            return measure(stream, meter)
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}") from error
 
@@ -153,7 +128,8 @@ def _print(verdict: Verdict, document: Path | None) -> None:
     table.add_column(overflow="fold")
     for row in verdict.rows:
         table.add_row(*_cells(row))
-    console = Console(highlight=False, soft_wrap=False)
+    # Piped output is for other programs: its lines are not wrapped.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _UNWRAPPED)
     console.print(table)
     console.print(_summary(verdict, document), soft_wrap=True)
 
@@ -165,7 +141,7 @@ def _cells(row: Row) -> tuple[Text, ...]:
     mark, colour = _MARKS[row.outcome]
     said = row.reason if row.outcome is Outcome.PASS else f"{row.outcome}: {row.reason}"
     name = row.name if row.required else f"{row.name} (optional)"
-    return Text(mark, style=colour), Text(str(row.number)), Text(name), Text(said)
+    return Text(mark, style=colour), Text(str(row.number)), Text(name), Text(output.printable(said))
 
 
 def _summary(verdict: Verdict, document: Path | None) -> Text:
@@ -185,4 +161,4 @@ def _summary(verdict: Verdict, document: Path | None) -> Text:
         parts.append(f"issued {iso(verdict.subject['issued_at'])}")
     if (time := verdict.row(4).details.get("time")) is not None:
         parts.append(f"anchored {iso(time)}")
-    return Text.assemble((verdict.overall.value, colour), ": ", " · ".join(parts))
+    return Text.assemble((verdict.overall.value, colour), ": ", output.printable(" · ".join(parts)))

@@ -8,10 +8,8 @@ with what was established.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-from docex.core import statement as statements
 from docex.core.account import parse_caip10
 from docex.core.encoding import b64url_decode
 from docex.core.facts import NOT_ASKED, Facts, Trust, Unread
@@ -21,7 +19,7 @@ from docex.core.merkle import leaf_hash, verify_inclusion
 from docex.core.proof import AnchorClaim, Evidence, Network
 from docex.core.statement import Statement
 from docex.core.verdict import iso
-from docex.errors import InclusionInvalid, SignatureInvalid
+from docex.errors import InclusionInvalid
 
 MAX_SKEW: Final = 300
 """Seconds by which a signer's clock may run ahead of the chain's."""
@@ -32,38 +30,12 @@ NO_LEDGER: Final = "the ledger was not read: no --rpc given"
 T = TypeVar("T")
 
 
-# Orders of the groups (SEC 2): the signature (r, n - s) holds wherever (r, s) does.
-_ORDERS: Final = MappingProxyType(
-    {
-        "ES256": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
-        "ES256K": 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141,
-    }
-)
-
-
 class Failed(Exception):
     """A check failed; the message says what contradicts what."""
 
 
 class NotChecked(Exception):
     """A check could not be made; the message says what is missing."""
-
-
-def verified(token: str) -> Statement:
-    """`docex.core.statement.verify`, and that nobody but the signer could have made this very token.
-
-    An ECDSA signature has a twin that anybody can compute. It would give the same claim another digest: one that is not
-    revoked, and that any member could anchor. So ``s`` must be the lower of the two, as EIP-2 has it for transactions.
-
-    Raises:
-        StatementInvalid: the token is malformed.
-        SignatureInvalid: the signature does not hold, or has the higher ``s``.
-    """
-    statement = statements.verify(token)
-    order = _ORDERS.get(statement.alg)
-    if order is not None and 2 * int.from_bytes(b64url_decode(token.rpartition(".")[2])[32:]) > order:
-        raise SignatureInvalid(f"the {statement.alg} signature has the higher s, which anybody can make of the lower")
-    return statement
 
 
 def known(fact: T | Unread) -> T:

@@ -93,10 +93,13 @@ def choose(networks: tuple[TrustedNetwork, ...], claimed: Network, name: str | N
     verdict says what differs.
 
     Raises:
-        NotFound: there is no network ``name``.
+        UsageError: there is no network ``name``.
     """
     if name is not None:
-        return _named(networks, name)
+        try:
+            return _named(networks, name)
+        except NotFound as error:
+            raise UsageError(str(error)) from error
     # What a proof claims only picks among networks that the verifier trusts already.
     return next((one for one in networks if one.trust.network == claimed), networks[0] if networks else None)
 
