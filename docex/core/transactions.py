@@ -77,7 +77,7 @@ class BlockRef:
 
 @dataclass(frozen=True, slots=True)
 class StoredTransaction:
-    """A request with its nonce, its attempts (oldest first, those under an earlier nonce included) and its state.
+    """A request with its nonce, its attempts (those under an earlier nonce included) and its state.
 
     ``block`` is set exactly when the status is not PENDING.
     """
@@ -95,8 +95,9 @@ class StoredTransaction:
 
     @property
     def current(self) -> tuple[Attempt, ...]:
-        """The attempts under the present nonce, oldest first."""
-        return tuple(attempt for attempt in self.attempts if attempt.nonce == self.nonce)
+        """The attempts under the present nonce, by their numbers: the last pays the most."""
+        present = (attempt for attempt in self.attempts if attempt.nonce == self.nonce)
+        return tuple(sorted(present, key=lambda attempt: attempt.number))
 
 
 class TransactionStore(Protocol):

@@ -74,6 +74,7 @@ class TransactionStoreContract:
         moved = await store.renumber("a", 0, 1)
         assert (moved.nonce, moved.attempts, moved.current) == (2, (attempt(0),), ())
         assert await store.renumber("a", 0, 1) == moved
+        assert await store.reserve_at(request("c"), 0) is None
         assert (await store.add_attempt("a", attempt(2))).current == (attempt(2),)
         await store.set_block("a", TransactionStatus.MINED, block(1))
         assert (await store.renumber("a", 2, 9)).nonce == 2
@@ -86,6 +87,13 @@ class TransactionStoreContract:
         both = await store.add_attempt("a", attempt(0, 1, b"replacement"))
         assert both.attempts == (attempt(0, 0, b"first"), attempt(0, 1, b"replacement"))
         assert await store.find("a") == both
+
+    async def test_attempts_come_in_the_order_of_their_nonces_and_numbers(self, store: TransactionStore) -> None:
+        await store.reserve(request("a"), 0)
+        await store.add_attempt("a", replace(attempt(0, 0), block=90))
+        # A development chain that starts anew has lower blocks: they are no order.
+        row = await store.add_attempt("a", replace(attempt(0, 1), block=2))
+        assert [kept.number for kept in row.current] == [0, 1]
 
     async def test_status_and_block_are_set_and_taken_back(self, store: TransactionStore) -> None:
         await store.reserve(request("a"), 0)
