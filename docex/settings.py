@@ -22,7 +22,7 @@ class NodeSettings(BaseSettings):
     database: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data folder by default")
     azure_storage: SecretStr | None = Field(None, description="Azure Blob connection string; a folder by default")
     azure_container: str = Field("docex", description="container for the packets")
-    confirmations: int = Field(2, ge=1, le=1000, description="blocks on top of an anchor before it is final")
+    confirmations: int = Field(3, ge=1, le=1000, description="blocks on top of an anchor before it is final")
     interval: float = Field(0.25, gt=0, le=60, description="seconds between two looks for work")
     max_document_size: int = Field(16 << 30, gt=0, description="bytes of the largest document taken")
     api_token: SecretStr | None = Field(None, description="API token; made and kept in the data folder by default")
