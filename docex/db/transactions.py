@@ -191,7 +191,7 @@ async def _load(session: AsyncSession, row: TransactionRow) -> StoredTransaction
         for each in await session.scalars(
             select(AttemptRow)
             .where(AttemptRow.key == row.key)
-            .order_by(AttemptRow.block, AttemptRow.nonce, AttemptRow.number)
+            .order_by(AttemptRow.nonce, AttemptRow.number)
         )
     ]
     return StoredTransaction(request, row.nonce, TransactionStatus(row.status), tuple(attempts), _block(row))
