@@ -15,7 +15,7 @@ MAX_COMPONENT_BYTES = 255  # POSIX NAME_MAX
 MAX_PATH_BYTES = 1024
 MAX_DEPTH = 32  # a path costs its reader something for each of its folders
 
-_WINDOWS_FORBIDDEN = frozenset('<>:"|?*\\')
+_FORBIDDEN = frozenset('/<>:"|?*\\')  # but for the first, forbidden by Windows
 _WINDOWS_DEVICES = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$", *(f"{name}{n}" for name in ("com", "lpt") for n in range(10))]
 )
@@ -36,9 +36,9 @@ def check_name(name: str) -> str:
     if not name:
         raise NameInvalid("a name is empty")
     shown = ascii(name[:80])
-    for character in name:
-        if character == "/" or character in _WINDOWS_FORBIDDEN:
-            raise NameInvalid(f"name {shown} has the character {character!r}, which is not allowed")
+    for character in _FORBIDDEN.intersection(name):
+        raise NameInvalid(f"name {shown} has the character {character!r}, which is not allowed")
+    for character in "" if name.isprintable() else name:  # printable text has none of these categories
         if unicodedata.category(character) in _FORBIDDEN_CATEGORIES:
             raise NameInvalid(f"name {shown} has the character U+{ord(character):04X}, which is not allowed")
     if len(name.encode()) > MAX_COMPONENT_BYTES:

@@ -105,7 +105,7 @@ class TarReader:
         if size > MAX_SIZE:
             raise ArchiveInvalid("a tar header states a size that no file can have")
         self._left, self._padding = size, -size % BLOCK
-        return Entry(pax.get("path", info.name), size)
+        return Entry(pax["path"] if "path" in pax else _utf8(info.name), size)
 
     def read(self) -> memoryview:
         """The next bytes of the entry; empty at its end.
@@ -135,14 +135,23 @@ class TarReader:
 
 def _parse(block: bytes) -> tarfile.TarInfo:
     try:
-        info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
-    except (tarfile.HeaderError, UnicodeDecodeError, ValueError) as error:
+        # Not strict: where a pax path replaces it, tools cut the name in the middle of a character.
+        info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except (tarfile.HeaderError, ValueError) as error:
         raise ArchiveInvalid(f"a tar header is malformed: {error}") from error
     if info.size < 0:
         raise ArchiveInvalid("a tar header states a negative size")
     if info.linkname:
         raise ArchiveInvalid(f"tar entry {info.name!a} is a link")
     return info
+
+
+def _utf8(path: str) -> str:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ArchiveInvalid("a tar header has a path that is not UTF-8") from error
+    return path
 
 
 def _parse_pax(data: bytes) -> dict[str, str]:

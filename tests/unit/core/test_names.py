@@ -19,6 +19,7 @@ ALLOWED = [
     ".hidden",
     "...a",
     "a b",
+    "a\u00a0b\u3000c",
     "-rf",
     "~",
     "$HOME",
@@ -203,3 +204,8 @@ def test_a_collision_key_is_its_own_key(name: str) -> None:
     key = names.collision_key(name)
     assert names.collision_key(key) == key
     assert names.collision_key(name.upper()) == key
+
+
+def test_printable_text_has_no_character_of_a_forbidden_category() -> None:
+    printable = filter(str.isprintable, map(chr, range(0x110000)))
+    assert names._FORBIDDEN_CATEGORIES.isdisjoint(map(unicodedata.category, printable))
