@@ -47,7 +47,7 @@ def parties(to: Sequence[str], files: Sequence[Path]) -> list[Party]:
     """
     found: list[Party] = []
     for text in to:
-        if text.startswith("age1") and not Path(text).exists():
+        if text.startswith("age1") and text.isalnum():
             found.append(Party(parse_recipient(text)))
         elif text.startswith("AGE-SECRET-KEY-"):
             raise UsageError("--to was given a secret key: keep it to yourself, and name its public half (age1…)")
