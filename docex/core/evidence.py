@@ -143,10 +143,7 @@ class Checker:
         """The member's name and account, as far as the Directory was read; else the account."""
         account = parse_caip10(issuer)
         address = account.address
-        try:
-            member = self.ledger().members.get(address)
-        except NotChecked:
-            return address
+        member = self.ledger().members.get(address)
         if account.chain_id != self.network.chain_id or not isinstance(member, Member):
             return address
         name = printable(member.name)
