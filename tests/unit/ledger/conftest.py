@@ -4,9 +4,6 @@ import pytest
 
 from docex.ledger.process import LocalChain
 from docex.ledger.rpc import Rpc
-from tests.fixtures.anvil import anvil as anvil
-from tests.fixtures.anvil import anvil_binary as anvil_binary
-from tests.fixtures.anvil import new_chain as new_chain
 from tests.unit.ledger.support import Network, deployed
 
 

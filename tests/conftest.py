@@ -1,0 +1,12 @@
+"""The fixtures that every test may ask for; each starts what it names only when a test does."""
+
+# Modules behind those that they import: pytest can't rewrite the assertions of one that is imported already.
+pytest_plugins = [
+    "tests.fixtures.anvil",
+    "tests.fixtures.azurite",
+    "tests.fixtures.stores",
+    "tests.fixtures.postgres",
+    "tests.fixtures.databases",
+    "tests.fixtures.paper_nodes",
+    "tests.fixtures.network",
+]
