@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from importlib import resources
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, create_engine, event, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 READ_ONLY = "docex_read_only"
 """Execution option of connections that only read: they never wait for a writer."""
@@ -40,6 +43,32 @@ def _begin_immediate(connection: Connection) -> None:
     # A transaction that reads first and writes later could not wait for another writer (SQLITE_BUSY at once).
     read_only = connection.get_execution_options().get(READ_ONLY, False)
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+# SQLite has one writer at a time. Those of one process queue up here, in order: left to its busy handler, which sleeps
+# and tries again, some would wait for seconds.
+_turns: WeakKeyDictionary[object, asyncio.Lock] = WeakKeyDictionary()
+
+
+class Sessions:
+    """Sessions of one engine: all that write through it, from whichever store, take turns where it needs that."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._reader = engine.execution_options(**{READ_ONLY: True})
+        self._turn = _turns.setdefault(engine.sync_engine, asyncio.Lock()) if engine.dialect.name == "sqlite" else None
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session for one transaction that only reads."""
+        async with AsyncSession(self._reader) as session:
+            yield session
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncSession]:
+        """A session for one transaction, committed at the end of the block."""
+        async with self._turn or nullcontext(), AsyncSession(self._engine) as session, session.begin():
+            yield session
 
 
 async def upgrade(url: str) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
@@ -17,7 +16,7 @@ from docex.core.transactions import (
     TransactionRequest,
     TransactionStatus,
 )
-from docex.db.engine import READ_ONLY
+from docex.db.engine import Sessions
 from docex.db.models import AttemptRow, RetiredNonceRow, TransactionRow
 from docex.errors import Conflict, NotFound
 
@@ -28,17 +27,11 @@ class SqlTransactionStore:
     """A `docex.core.transactions.TransactionStore`; several processes may share one database."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._reader = engine.execution_options(**{READ_ONLY: True})
-
-    @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[AsyncSession]:
-        async with AsyncSession(self._engine) as session, session.begin():
-            yield session
+        self._sessions = Sessions(engine)
 
     async def find(self, key: str) -> StoredTransaction | None:
         """See the protocol."""
-        async with AsyncSession(self._reader) as session:
+        async with self._sessions.reading() as session:
             row = await session.get(TransactionRow, key)
             return await _load(session, row) if row else None
 
@@ -46,7 +39,7 @@ class SqlTransactionStore:
         """See the protocol."""
         for _ in range(_RACES):
             try:
-                async with self._writing() as session:
+                async with self._sessions.writing() as session:
                     row = await session.get(TransactionRow, request.key)
                     if row is None:
                         nonce = await _next_nonce(session, request.chain_id, request.account, first_nonce)
@@ -59,7 +52,7 @@ class SqlTransactionStore:
     async def reserve_at(self, request: TransactionRequest, nonce: int) -> StoredTransaction | None:
         """See the protocol."""
         try:
-            async with self._writing() as session:
+            async with self._sessions.writing() as session:
                 row = await session.get(TransactionRow, request.key)
                 if row is None:
                     if await session.get(RetiredNonceRow, (request.chain_id, request.account, nonce)):
@@ -73,7 +66,7 @@ class SqlTransactionStore:
         """See the protocol."""
         for _ in range(_RACES):
             try:
-                async with self._writing() as session:
+                async with self._sessions.writing() as session:
                     row = await _get(session, key)
                     if row.nonce == nonce and row.status == TransactionStatus.PENDING:
                         session.add(RetiredNonceRow(chain_id=row.chain_id, account=row.account, nonce=nonce))
@@ -88,7 +81,7 @@ class SqlTransactionStore:
     async def add_attempt(self, key: str, attempt: Attempt) -> StoredTransaction:
         """See the protocol."""
         try:
-            async with self._writing() as session:
+            async with self._sessions.writing() as session:
                 row = await _get(session, key)
                 if await session.get(AttemptRow, (key, attempt.nonce, attempt.number)) is None:
                     session.add(
@@ -112,7 +105,7 @@ class SqlTransactionStore:
 
     async def set_block(self, key: str, status: TransactionStatus, block: BlockRef | None) -> StoredTransaction:
         """See the protocol."""
-        async with self._writing() as session:
+        async with self._sessions.writing() as session:
             row = await _get(session, key)
             row.status = status
             row.block_number = block.number if block else None
@@ -133,7 +126,7 @@ class SqlTransactionStore:
             .where(TransactionRow.status.not_in(SETTLED))
             .order_by(TransactionRow.nonce)
         )
-        async with AsyncSession(self._reader) as session:
+        async with self._sessions.reading() as session:
             return [await _load(session, row) for row in await session.scalars(query)]
 
     async def newest_settled(self, chain_id: int, account: str) -> StoredTransaction | None:
@@ -145,7 +138,7 @@ class SqlTransactionStore:
             .order_by(TransactionRow.block_number.desc(), TransactionRow.nonce.desc())
             .limit(1)
         )
-        async with AsyncSession(self._reader) as session:
+        async with self._sessions.reading() as session:
             row = await session.scalar(query)
             return await _load(session, row) if row else None
 
@@ -189,9 +182,7 @@ async def _load(session: AsyncSession, row: TransactionRow) -> StoredTransaction
     attempts = [
         Attempt(each.nonce, each.number, each.transaction, each.raw, int(each.max_fee), int(each.tip), each.block)
         for each in await session.scalars(
-            select(AttemptRow)
-            .where(AttemptRow.key == row.key)
-            .order_by(AttemptRow.nonce, AttemptRow.number)
+            select(AttemptRow).where(AttemptRow.key == row.key).order_by(AttemptRow.nonce, AttemptRow.number)
         )
     ]
     return StoredTransaction(request, row.nonce, TransactionStatus(row.status), tuple(attempts), _block(row))

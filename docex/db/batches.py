@@ -1,0 +1,81 @@
+"""Batches of statements in the database; see `docex.service.ports.Store`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select, update
+
+from docex.core import merkle
+from docex.core.digest import parse_digest
+from docex.core.state import (
+    Batch,
+    BatchState,
+)
+from docex.db import rows
+from docex.db.models import BatchRow, StatementRow
+from docex.db.tables import Tables
+from docex.errors import NotFound
+
+
+class BatchTables(Tables):
+    """What is anchored together."""
+
+    async def make_batch(self, limit: int, now: int) -> Batch | None:
+        """See the protocol."""
+        waiting = (
+            select(StatementRow)
+            .where(StatementRow.batch.is_(None))
+            .order_by(StatementRow.sequence)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        async with self._reading() as session:  # most of the time there is nothing to do, and no lock to take for it
+            if await session.scalar(waiting.with_only_columns(StatementRow.sequence).limit(1)) is None:
+                return None
+        async with self._writing() as session:
+            found = list(await session.scalars(waiting))
+            if not found:
+                return None
+            root = merkle.root([merkle.leaf_hash(parse_digest(row.digest).raw) for row in found])
+            batch = BatchRow(root=root, size=len(found), state=BatchState.SEALED, created=now)
+            session.add(batch)
+            await session.flush()
+            for leaf, row in enumerate(found):
+                row.batch, row.leaf = batch.number, leaf
+            return rows.batch(batch)
+
+    async def batches(self, state: BatchState) -> Sequence[Batch]:
+        """See the protocol."""
+        query = select(BatchRow).where(BatchRow.state == state).order_by(BatchRow.number)
+        async with self._reading() as session:
+            return [rows.batch(row) for row in await session.scalars(query)]
+
+    async def batch(self, number: int) -> Batch:
+        """See the protocol."""
+        async with self._reading() as session:
+            row = await session.get(BatchRow, number)
+        if row is None:
+            raise NotFound(f"there is no batch {number}")
+        return rows.batch(row)
+
+    async def batch_leaves(self, number: int) -> Sequence[bytes]:
+        """See the protocol."""
+        query = select(StatementRow.digest).where(StatementRow.batch == number).order_by(StatementRow.leaf)
+        async with self._reading() as session:
+            return [parse_digest(digest).raw for digest in await session.scalars(query)]
+
+    async def set_batch(self, batch: Batch) -> None:
+        """See the protocol."""
+        async with self._writing() as session:
+            await session.execute(
+                update(BatchRow)
+                .where(BatchRow.number == batch.number)
+                .values(
+                    state=batch.state,
+                    transaction=batch.transaction,
+                    block_number=batch.block_number,
+                    block_hash=batch.block_hash,
+                    block_time=batch.block_time,
+                )
+            )

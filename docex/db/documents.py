@@ -1,0 +1,69 @@
+"""Documents and statements in the database; see `docex.service.ports.Store` for what each method promises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import or_, select
+from sqlalchemy.exc import IntegrityError
+
+from docex.core.state import (
+    StoredDocument,
+    StoredStatement,
+)
+from docex.core.statement import Statement
+from docex.db import rows
+from docex.db.models import DocumentRow, StatementRow
+from docex.db.tables import RACES, Tables
+from docex.errors import Conflict, NotFound
+
+
+class DocumentTables(Tables):
+    """Versions of documents, and all statements."""
+
+    async def add_document(self, document: StoredDocument, statements: Sequence[Statement]) -> StoredDocument:
+        """See the protocol."""
+        for _ in range(RACES):
+            try:
+                async with self._writing() as session:
+                    await self._add_statements(session, statements)
+                    return rows.document(await self._add_version(session, document))
+            except IntegrityError:  # another upload took this version number (PostgreSQL): take the next
+                continue
+        raise Conflict(f"{document.path!r} is being written by too many at once")
+
+    async def document(self, path: str, version: int | None = None) -> StoredDocument:
+        """See the protocol."""
+        wanted = DocumentRow.newest if version is None else DocumentRow.version == version
+        async with self._reading() as session:
+            row = await session.scalar(select(DocumentRow).where(DocumentRow.path == path, wanted))
+        if row is None:
+            raise NotFound(f"there is no document {path!r}" + (f" version {version}" if version is not None else ""))
+        return rows.document(row)
+
+    async def document_by_digest(self, digest: str) -> StoredDocument | None:
+        """See the protocol."""
+        query = (
+            select(DocumentRow)
+            .where(or_(DocumentRow.statement == digest, DocumentRow.digest == digest))
+            .order_by(DocumentRow.number.desc())
+            .limit(1)
+        )
+        async with self._reading() as session:
+            row = await session.scalar(query)
+        return rows.document(row) if row else None
+
+    async def documents(self, folder: str, after: str, limit: int) -> Sequence[StoredDocument]:
+        """See the protocol."""
+        query = select(DocumentRow).where(DocumentRow.newest, DocumentRow.path > after)
+        if folder:  # a range, not a pattern: it uses the index and needs no escaping ("0" follows "/")
+            query = query.where(DocumentRow.path > folder + "/", DocumentRow.path < folder + "0")
+        async with self._reading() as session:
+            found = await session.scalars(query.order_by(DocumentRow.path).limit(limit))
+            return [rows.document(row) for row in found]
+
+    async def statement(self, digest: str) -> StoredStatement | None:
+        """See the protocol."""
+        async with self._reading() as session:
+            row = await session.scalar(select(StatementRow).where(StatementRow.digest == digest))
+        return rows.statement(row) if row else None

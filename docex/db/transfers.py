@@ -1,0 +1,177 @@
+"""Transfers, deliveries and receipts in the database; see `docex.service.ports.Store`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select, tuple_, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from docex.core.state import (
+    DeliveryState,
+    Direction,
+    Job,
+    StoredDocument,
+    StoredTransfer,
+)
+from docex.core.statement import Statement
+from docex.db import rows
+from docex.db.models import DeliveryRow, TransferDocumentRow, TransferRow
+from docex.db.tables import Tables
+from docex.errors import Conflict, NotFound
+
+
+class TransferTables(Tables):
+    """What was sent and received."""
+
+    async def add_transfer(
+        self, transfer: StoredTransfer, statements: Sequence[Statement], jobs: Sequence[Job]
+    ) -> StoredTransfer:
+        """See the protocol."""
+        try:
+            async with self._writing() as session:
+                if await session.get(TransferRow, transfer.id) is None:
+                    await self._add_statements(session, statements)
+                    await self._insert_transfer(session, transfer)
+                    await self._add_jobs(session, jobs)
+        except IntegrityError:  # the same transfer from another connection at the same time
+            pass
+        return await self.transfer(transfer.id)
+
+    async def _insert_transfer(self, session: AsyncSession, transfer: StoredTransfer) -> None:
+        session.add(
+            TransferRow(
+                id=transfer.id,
+                direction=transfer.direction,
+                peer=transfer.peer,
+                packet=transfer.packet,
+                size=transfer.size,
+                created=transfer.created,
+                blob=transfer.blob,
+            )
+        )
+        await session.flush()
+        self._add_transfer_documents(session, transfer.id, transfer.documents)
+        for position, delivery in enumerate(transfer.deliveries):
+            session.add(
+                DeliveryRow(
+                    transfer=transfer.id,
+                    account=delivery.account,
+                    position=position,
+                    state=delivery.state,
+                    attempts=0,
+                    updated=delivery.updated,
+                )
+            )
+
+    @staticmethod
+    def _add_transfer_documents(session: AsyncSession, transfer: str, documents: Sequence[str]) -> None:
+        for position, digest in enumerate(documents):
+            session.add(TransferDocumentRow(transfer=transfer, position=position, statement=digest))
+
+    async def transfer(self, transfer: str) -> StoredTransfer:
+        """See the protocol."""
+        async with self._reading() as session:
+            return await self._load(session, transfer)
+
+    async def _load(self, session: AsyncSession, transfer: str) -> StoredTransfer:
+        row = await session.get(TransferRow, transfer)
+        if row is None:
+            raise NotFound(f"there is no transfer {transfer}")
+        return (await self._load_all(session, [row]))[0]
+
+    async def _load_all(self, session: AsyncSession, found: Sequence[TransferRow]) -> list[StoredTransfer]:
+        ids = [row.id for row in found]
+        documents: dict[str, list[str]] = {each: [] for each in ids}
+        deliveries: dict[str, list[DeliveryRow]] = {each: [] for each in ids}
+        for document in await session.scalars(
+            select(TransferDocumentRow)
+            .where(TransferDocumentRow.transfer.in_(ids))
+            .order_by(TransferDocumentRow.position)
+        ):
+            documents[document.transfer].append(document.statement)
+        for delivery in await session.scalars(
+            select(DeliveryRow).where(DeliveryRow.transfer.in_(ids)).order_by(DeliveryRow.position)
+        ):
+            deliveries[delivery.transfer].append(delivery)
+        return [rows.transfer(row, documents[row.id], deliveries[row.id]) for row in found]
+
+    async def transfers(
+        self, direction: Direction | None, before: tuple[int, str] | None, limit: int
+    ) -> Sequence[StoredTransfer]:
+        """See the protocol."""
+        query = select(TransferRow).order_by(TransferRow.created.desc(), TransferRow.id.desc()).limit(limit)
+        if direction is not None:
+            query = query.where(TransferRow.direction == direction)
+        if before is not None:
+            query = query.where(tuple_(TransferRow.created, TransferRow.id) < before)
+        async with self._reading() as session:
+            return await self._load_all(session, list(await session.scalars(query)))
+
+    async def transfers_of(self, statement: str) -> Sequence[StoredTransfer]:
+        """See the protocol."""
+        query = (
+            select(TransferRow)
+            .join(TransferDocumentRow, TransferDocumentRow.transfer == TransferRow.id)
+            .where(TransferDocumentRow.statement == statement)
+            .order_by(TransferRow.created, TransferRow.id)
+        )
+        async with self._reading() as session:
+            return await self._load_all(session, list(await session.scalars(query)))
+
+    async def set_packet(self, transfer: str, blob: str, jobs: Sequence[Job]) -> StoredTransfer:
+        """See the protocol."""
+        async with self._writing() as session:
+            await session.execute(
+                update(TransferRow).where(TransferRow.id == transfer, TransferRow.blob.is_(None)).values(blob=blob)
+            )
+            await session.execute(
+                update(DeliveryRow)
+                .where(DeliveryRow.transfer == transfer, DeliveryRow.state == DeliveryState.PENDING)
+                .values(state=DeliveryState.DELIVERED, updated=int(self._clock()))
+            )
+            await self._add_jobs(session, jobs)
+            return await self._load(session, transfer)
+
+    async def set_delivery(self, transfer: str, account: str, state: DeliveryState, error: str | None) -> None:
+        """See the protocol."""
+        values = {"error": error, "attempts": DeliveryRow.attempts + 1, "updated": int(self._clock())}
+        # A failed attempt after one that got through says nothing about what is delivered.
+        undone = [DeliveryState.PENDING] if state is DeliveryState.PENDING else [DeliveryState.PENDING, state]
+        async with self._writing() as session:
+            await session.execute(
+                update(DeliveryRow)
+                .where(DeliveryRow.transfer == transfer, DeliveryRow.account == account, DeliveryRow.state.in_(undone))
+                .values(state=state, **values)
+            )
+
+    async def add_received(
+        self, transfer: str, documents: Sequence[StoredDocument], statements: Sequence[Statement]
+    ) -> None:
+        """See the protocol."""
+        async with self._writing() as session:
+            if await session.scalar(select(TransferDocumentRow).where(TransferDocumentRow.transfer == transfer)):
+                return
+            await self._add_statements(session, statements)
+            self._add_transfer_documents(session, transfer, [each.digest_text for each in statements])
+            for document in documents:
+                await self._add_version(session, document)
+
+    async def add_receipt(
+        self, transfer: str, account: str, state: DeliveryState, receipt: Statement, jobs: Sequence[Job]
+    ) -> StoredTransfer:
+        """See the protocol."""
+        async with self._writing() as session:
+            row = await session.get(DeliveryRow, (transfer, account), with_for_update=True)
+            if row is None:
+                raise NotFound(f"{account} is not an addressee of transfer {transfer}")
+            if row.receipt is None:
+                await self._add_statements(session, [receipt])
+                row.receipt, row.state, row.error = receipt.digest_text, state, None
+                row.updated = int(self._clock())
+                await self._add_jobs(session, jobs)
+                await session.flush()
+            elif row.receipt != receipt.digest_text:
+                raise Conflict("this transfer has a receipt already, and a receipt never changes")
+            return await self._load(session, transfer)
