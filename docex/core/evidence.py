@@ -141,10 +141,9 @@ class Checker:
 
     def name_of(self, issuer: str, details: dict[str, Any] | None = None) -> str:
         """The member's name and account, as far as the Directory was read; else the account."""
-        account = parse_caip10(issuer)
-        address = account.address
+        address = parse_caip10(issuer).address
         member = self.ledger().members.get(address)
-        if account.chain_id != self.network.chain_id or not isinstance(member, Member):
+        if not isinstance(member, Member):
             return address
         name = printable(member.name)
         if details is not None:

@@ -404,6 +404,7 @@ async def test_a_revocation_statement_in_the_proof_fails_row_6_with_its_reason(e
     evidence = exchange.add(exchange.mine, Revocation(exchange.document.digest_text, "wrong lot", now))
     proof = replace(exchange.proof, related=(evidence,))
     check((await exchange.verdict(proof)).row(6), FAIL, "with effect from 2023-11-14T22:14:10Z: wrong lot")
+    check((await exchange.verdict(proof, at=now)).row(6), FAIL, "wrong lot")
     earlier = await exchange.verdict(proof, at=now - 1)
     check(earlier.row(6), PASS, "later: revoked by its issuer")
     assert earlier.exit_code == 0
@@ -436,6 +437,12 @@ async def test_a_document_that_supersedes_this_one_fails_row_6_from_its_anchor(e
 async def test_a_document_that_supersedes_another_one_says_nothing(exchange: Exchange) -> None:
     other = replace(exchange.document_claim, supersedes=exchange.transfer.digest_text)
     proof = replace(exchange.proof, related=(exchange.add(exchange.mine, other),))
+    assert (await exchange.verdict(proof)).exit_code == 0
+
+
+async def test_the_issuers_revocation_of_another_statement_says_nothing(exchange: Exchange) -> None:
+    claim = Revocation(exchange.transfer.digest_text, "sent in error", 0)
+    proof = replace(exchange.proof, related=(exchange.add(exchange.mine, claim),))
     assert (await exchange.verdict(proof)).exit_code == 0
 
 
