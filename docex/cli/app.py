@@ -18,7 +18,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
-from docex.cli import coercion, errors
+from docex.cli import coercion, errors, help_text
+
+coercion.install()
 
 BROKEN_PIPE = 141  # what a shell reports for a command that SIGPIPE ended
 
@@ -63,7 +65,6 @@ def load(command: Command) -> TyperCommand | TyperGroup:
     import_module(command.module).register(app)
     loaded = get_group(app).commands[command.name]
     assert isinstance(loaded, TyperCommand | TyperGroup)
-    coercion.lighten(loaded)
     return loaded
 
 
@@ -76,7 +77,9 @@ class LazyCommand(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the real command, which does all the rest."""
-        return load(self._command).make_context(info_name, args, parent, **extra)
+        real = load(self._command)
+        help_text.polish(real, parent)
+        return real.make_context(info_name, args, parent, **extra)
 
 
 class LazyGroup(TyperGroup):
@@ -93,6 +96,11 @@ class LazyGroup(TyperGroup):
         """Run and exit: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C, or a command's own code."""
         options["standalone_mode"] = False
         sys.exit(self._guard(lambda: super(LazyGroup, self).main(*args, **options)))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Show the help."""
+        help_text.polish(self, ctx)
+        super().format_help(ctx, formatter)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a reader of our output that has gone is no error."""

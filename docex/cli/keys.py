@@ -24,8 +24,8 @@ def register(app: typer.Typer) -> None:
 
 def keygen(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make the keystore in.")],
-    name: Annotated[str, typer.Option("--name", help="The member's name, as others will see it.")],
-    chain_id: Annotated[int, typer.Option("--chain-id", help="The ledger's chain; 31337 is a local one.")] = 31337,
+    name: Annotated[str, typer.Option(metavar="NAME", help="The member's name, as others will see it.")],
+    chain_id: Annotated[int, typer.Option(metavar="ID", help="The ledger's chain; 31337 is a local one.")] = 31337,
     passphrase_file: PassphraseFile = None,
     _: Json = False,
 ) -> None:

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
     app.command("open")(open_)
 
 
-Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="The documents.")]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE", help="The documents, one or more.")]
 Out = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="The packet to write; - for standard output.")]
 Kind = Annotated[str, typer.Option(metavar="KIND", help="quality, conformity, carbon, material, recycled or other.")]
 Folder = Annotated[str, typer.Option(metavar="PATH", help="A folder for the documents, inside the packet.")]
