@@ -35,12 +35,12 @@ def demo(
     from docex.cli.demo.network import Network
     from docex.cli.demo.report import leave_audit, show_addresses, show_end, show_table, try_audit
     from docex.cli.demo.steps import Steps
-    from docex.cli.demo.story import Story
+    from docex.cli.demo.story import Story, shipped
 
     _prepare(folder)
     steps = Steps()
     with Network(folder, steps) as network:
-        story = Story(network, steps)
+        story = Story(network, steps, shipped())
         story.tell()
         audit = leave_audit(network, story, steps)
         try_audit(audit, network, steps)

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from docex.cli.demo.network import Network
 from docex.cli.demo.steps import Steps
-from docex.cli.demo.story import CERTIFICATE, Story
+from docex.cli.demo.story import Story
 from docex.core import proof, statement
 from docex.errors import DocexError
 from docex.service import trust
@@ -41,27 +41,28 @@ def leave_audit(network: Network, story: Story, steps: Steps) -> Audit:
     """Write the auditor's folder."""
     folder = network.folder / "audit"
     folder.mkdir()
-    name = Path(CERTIFICATE.path).name
+    audited = story.samples[0]
+    name = audited.name
     audit = Audit(folder, folder / name, folder / "proof.json", folder / "trust.json", folder / "verify.sh")
-    shutil.copyfile(story.sample(CERTIFICATE), audit.document)
+    shutil.copyfile(story.file(audited), audit.document)
     with network.members["mine"].client() as client:
-        audit.proof.write_text(client.text(f"proofs/{story.statements[CERTIFICATE.path]}"))
+        audit.proof.write_text(client.text(f"proofs/{story.statements[audited.path]}"))
     made = network.deployment
     trust.TrustStore(audit.trust).add(trust.network("demo", made.chain_id, made.directory, made.notary))
     audit.script.write_text(_script(audit, network.folder / "chain.json"))
     audit.script.chmod(0o755)
-    steps.title("An auditor checks the quality certificate, trusting no one")
+    steps.title("An auditor checks one of the certificates, trusting no one")
     return audit
 
 
 def try_audit(audit: Audit, network: Network, steps: Steps) -> None:
     """Run the commands for real: the document is valid, a changed copy of it is not."""
     _run(steps, audit.command(audit.document, "--rpc", network.chain.url), expected=0)
-    changed = audit.folder / "changed.pdf"
+    changed = audit.folder / f"changed-{audit.document.name}"
     data = bytearray(audit.document.read_bytes())
     data[len(data) // 2] ^= 1
     changed.write_bytes(data)
-    steps.title("…and the same certificate with one byte changed")
+    steps.title("…and the same document with one byte changed")
     _run(steps, audit.command(changed, "--rpc", network.chain.url), expected=1)
     changed.unlink()
 
@@ -80,15 +81,16 @@ def show_table(network: Network, story: Story, steps: Steps) -> None:
     """Every statement about the mine's documents: who signed it, and where each side anchored it."""
     steps.title("What is on record now")
     table = Table("statement", "signed by", "about", "anchored by", "block", box=None, pad_edge=False)
+    audited = story.samples[0]
     names = {member.account: member.name for member in network.members.values()}
     for member in network.members.values():
         with member.client() as client:
-            found = proof.parse(client.text(f"proofs/{story.statements[CERTIFICATE.path]}").encode())
+            found = proof.parse(client.text(f"proofs/{story.statements[audited.path]}").encode())
         for each in (found.statement, *found.related):
             said = statement.parse(each.token)
             assert each.anchor is not None  # the story waited for it
-            about = CERTIFICATE.path if said.type == "document" else _about(said, names)
-            table.add_row(said.type, names[said.issuer], Path(about).name, member.name, str(each.anchor.block_number))
+            about = audited.name if said.type == "document" else _about(said, names)
+            table.add_row(said.type, names[said.issuer], about, member.name, str(each.anchor.block_number))
     steps.console.print(table)
 
 
@@ -125,7 +127,7 @@ def _script(audit: Audit, state: Path) -> str:
     parts = (audit.folder, audit.document, audit.proof, audit.trust, audit.script)
     absolute = Audit(*(path.absolute() for path in parts))
     return f"""#!/bin/sh
-# Verify the certificate after the demo has ended. The chain is started from its file on the loopback interface, and
+# Verify the document after the demo has ended. The chain is started from its file on the loopback interface, and
 # stopped again. Exit code: 0 valid, 1 invalid, 2 usage, 3 could not be checked.
 {chain} 2>/dev/null &
 chain=$!

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from itertools import pairwise
@@ -25,37 +25,53 @@ _PATIENCE = 40.0
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A document of the demo and what it is."""
+    """A document of the demo: where it goes on a node, what it is, and its bytes in pieces."""
 
     path: str
     kind: str
     media_type: str
+    chunks: Callable[[], Iterable[bytes]]
+
+    @property
+    def name(self) -> str:
+        """The document's name."""
+        return self.path.rpartition("/")[2]
 
 
-CERTIFICATE = Sample("lots/HPQ-2026-31/quality-certificate.pdf", "quality", "application/pdf")
-FOOTPRINT = Sample("lots/HPQ-2026-31/carbon-footprint.json", "carbon", "application/json")
-ARCHIVE = Sample("lots/HPQ-2026-31/inspection-archive.bin", "other", "application/octet-stream")
+def shipped() -> tuple[Sample, ...]:
+    """The documents that come with docex, and one made on the spot. The first is the one that is audited."""
+    folder = resources.files("docex.cli.demo") / "samples"
+    lot = "lots/HPQ-2026-31"
+    certificate, footprint = folder / "quality-certificate.pdf", folder / "carbon-footprint.json"
+    return (
+        Sample(f"{lot}/{certificate.name}", "quality", "application/pdf", lambda: [certificate.read_bytes()]),
+        Sample(f"{lot}/{footprint.name}", "carbon", "application/json", lambda: [footprint.read_bytes()]),
+        Sample(f"{lot}/inspection-archive.csv", "other", "text/csv", lambda: _archive(ARCHIVE_SIZE)),
+    )
+
+
 ROUTE = ("mine", "manufacturer", "distributor", "retailer")
 
 
 class Story:
     """Tells it; afterwards it knows the statements of the mine's documents and the transfers."""
 
-    def __init__(self, network: Network, steps: Steps) -> None:
+    def __init__(self, network: Network, steps: Steps, samples: Sequence[Sample]) -> None:
         self.network = network
+        self.samples = samples
         self.statements: dict[str, str] = {}
         self.transfers: list[tuple[Member, Member, dict[str, Any]]] = []
         self._steps = steps
 
-    def sample(self, sample: Sample) -> Path:
+    def file(self, sample: Sample) -> Path:
         """The file of a sample on disk."""
-        return self.network.folder / "documents" / Path(sample.path).name
+        return self.network.folder / "documents" / sample.name
 
     def tell(self) -> None:
         """All of it, in order."""
         self._steps.title("The mine deposits what it owes its customers")
         self._make_samples()
-        for sample in (CERTIFICATE, FOOTPRINT, ARCHIVE):
+        for sample in self.samples:
             self._deposit(self.network.members["mine"], sample)
         self._steps.title("Down the chain: each hand passes the evidence on")
         for sender, recipient in pairwise(ROUTE):
@@ -68,15 +84,13 @@ class Story:
 
     def _make_samples(self) -> None:
         (self.network.folder / "documents").mkdir()
-        for sample in (CERTIFICATE, FOOTPRINT):
-            data = resources.files("docex.cli.demo").joinpath("samples", Path(sample.path).name).read_bytes()
-            self.sample(sample).write_bytes(data)
-        with self.sample(ARCHIVE).open("wb") as file:
-            for chunk in _archive(ARCHIVE_SIZE):
-                file.write(chunk)
+        for sample in self.samples:
+            with self.file(sample).open("wb") as file:
+                for chunk in sample.chunks():
+                    file.write(chunk)
 
     def _deposit(self, member: Member, sample: Sample) -> None:
-        file = self.sample(sample)
+        file = self.file(sample)
         size = file.stat().st_size
         shown = f"{file.name} ({human_size(size)})"
         with self._steps.upload(shown, size) as progress, member.client() as client:
@@ -127,12 +141,15 @@ class Story:
 
     def _outsider(self) -> None:
         sender, recipient, made = self.transfers[0]
-        with self._steps.step(f"an outsider gets hold of the packet for {recipient.name}"):
-            stolen = self.network.folder / "stolen.age"
-            url = f"transfers/{made['id']}/packet"
-            with sender.client() as client, client.stream("GET", url) as answer, stolen.open("wb") as file:
-                for data in answer.iter_raw():
-                    file.write(data)
+        stolen, url = self.network.folder / "stolen.age", f"transfers/{made['id']}/packet"
+        with (
+            self._steps.step(f"an outsider gets hold of the packet for {recipient.name}"),
+            sender.client() as client,
+            client.stream("GET", url) as answer,
+            stolen.open("wb") as file,
+        ):
+            for data in answer.iter_raw():
+                file.write(data)
         self._expect_refusal(stolen, HybridIdentity.generate(), "the outsider's key opens nothing")
 
     def _forger(self) -> None:
@@ -177,6 +194,3 @@ def _archive(size: int) -> Iterator[bytes]:
         data = "".join(lines).encode()[:size]
         yield data
         size -= len(data)
-
-
-__all__ = ["ARCHIVE", "CERTIFICATE", "FOOTPRINT", "ROUTE", "Sample", "Story"]
