@@ -33,24 +33,30 @@ def check_name(name: str) -> str:
     Raises:
         NameInvalid: it is empty, too long, not NFC, ``.`` or ``..``, or has a character that is not allowed.
     """
+    if reason := _refusal(name):
+        raise NameInvalid(f"name {name[:80]!a} {reason}")
+    return name
+
+
+def _refusal(name: str) -> str | None:
+    """Why a name is not allowed, or None."""
     if not name:
-        raise NameInvalid("a name is empty")
-    shown = ascii(name[:80])
-    for character in _FORBIDDEN.intersection(name):
-        raise NameInvalid(f"name {shown} has the character {character!r}, which is not allowed")
+        return "is empty"
+    if not _FORBIDDEN.isdisjoint(name):
+        return f"has one of the characters {' '.join(sorted(_FORBIDDEN))}"
     for character in "" if name.isprintable() else name:  # printable text has none of these categories
         if unicodedata.category(character) in _FORBIDDEN_CATEGORIES:
-            raise NameInvalid(f"name {shown} has the character U+{ord(character):04X}, which is not allowed")
+            return f"has the character U+{ord(character):04X}, which is not allowed"
     if len(name.encode()) > MAX_COMPONENT_BYTES:
-        raise NameInvalid(f"name {shown}… is longer than {MAX_COMPONENT_BYTES} bytes")
+        return f"is longer than {MAX_COMPONENT_BYTES} bytes"
     if not unicodedata.is_normalized("NFC", name):
-        raise NameInvalid(f"name {shown} is not in Unicode normalisation form NFC")
+        return "is not in Unicode normalisation form NFC"
     if name[0] == " " or name[-1] in " .":  # covers "." and ".."
-        raise NameInvalid(f"name {shown} starts with a space or ends with a space or a dot")
+        return "starts with a space or ends with a space or a dot"
     stem = unicodedata.normalize("NFKC", name.split(".", 1)[0])  # COM¹ is a device, too
     if stem.rstrip(" ").casefold() in _WINDOWS_DEVICES:
-        raise NameInvalid(f"name {shown} is the name of a device on Windows")
-    return name
+        return "is the name of a device on Windows"
+    return None
 
 
 def check_path(path: str) -> str:
@@ -100,6 +106,8 @@ def collision_key(name: str) -> str:
     Folding through upper case as well puts the dotless i beside i, as upper-casing file systems do; the second
     normalisation undoes what folding may have decomposed.
     """
+    if name.isascii():  # the same, faster
+        return name.lower()
     folded = unicodedata.normalize("NFKC", name).translate(_INVISIBLE).upper().casefold()
     return unicodedata.normalize("NFKC", folded)
 

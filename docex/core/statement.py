@@ -206,7 +206,6 @@ def parse_lines(text: bytes, limit: int) -> list[str]:
     """
     if not text.isascii() or not text.endswith(b"\n"):
         raise StatementInvalid("statements.jws must be ASCII lines, each ended by a line feed")
-    lines = text[:-1].decode("ascii").split("\n")
-    if len(lines) > limit:
+    if text.count(b"\n") > limit:
         raise StatementInvalid(f"more than {limit} statements in one packet")
-    return lines
+    return text[:-1].decode("ascii").split("\n")

@@ -10,20 +10,25 @@ import hashlib
 import io
 import json
 import tarfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
+
+import pytest
 
 from docex.core import account, claims, compression, packet, statement, tar
 from docex.core.age import EncryptingWriter, parse_recipient
 from docex.core.claims import Addressee, Document, Packet
 from docex.core.encoding import b64url
 from docex.core.statement import Statement
+from docex.errors import DocexError
 from keys.identity import HybridIdentity, X25519Identity
 from keys.signer import Ed25519Signer
 
 NOW = 1_780_000_000
+END = tar.END
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ def entry(path: str, content: bytes = b"") -> bytes:
     return block(path, len(content)) + filled(content)
 
 
-def token(actor: Actor, header: Mapping[str, Any], payload: Mapping[str, Any] | bytes) -> str:
+def token(actor: Actor, header: Mapping[str, Any] | bytes, payload: Mapping[str, Any] | bytes) -> str:
     """A JWS with any header and payload, signed by the actor's key."""
     signed = ".".join(b64url(part if isinstance(part, bytes) else _json(part)) for part in (header, payload))
     return f"{signed}.{b64url(actor.signer.sign(signed.encode()))}"
@@ -124,11 +129,11 @@ def document(sender: Actor, path: str, content: bytes, **changes: Any) -> Statem
     return statement.issue(sender.signer, sender.account, body, NOW)
 
 
-def binding(sender: Actor, documents: Sequence[Statement], *to: Actor, **changes: Any) -> Statement:
+def binding(signed_by: Actor, bound: Sequence[Statement], /, *to: Actor, **changes: Any) -> Statement:
     """A packet statement; with changes, a false one."""
-    made: dict[str, Any] = {"documents": tuple(each.digest_text for each in documents), "sender": sender.account}
+    made: dict[str, Any] = {"documents": tuple(each.digest_text for each in bound), "sender": signed_by.account}
     body = Packet(**(made | {"to": tuple(each.addressee for each in to)} | changes))
-    return statement.issue(sender.signer, sender.account, body, NOW)
+    return statement.issue(signed_by.signer, signed_by.account, body, NOW)
 
 
 def lines(*tokens: Statement | str) -> bytes:
@@ -187,3 +192,15 @@ def open_(data: bytes, receiver: Actor, **options: Any) -> tuple[packet.Opened, 
     sink = Memory()
     opened = packet.open_packet(io.BytesIO(data), [receiver.identity], sink, **options)
     return opened, {path: bytes(content) for path, content in sink.contents.items()}
+
+
+def refused(
+    data: bytes, receiver: Actor, error: type[DocexError] | tuple[type[DocexError], ...], why: str = "."
+) -> None:
+    """See that opening a packet raises exactly this kind of error, in time."""
+    started = time.process_time()  # of all threads; other processes do not count
+    with pytest.raises(DocexError, match=why) as caught:
+        open_(data, receiver)
+    assert caught.type in (error if isinstance(error, tuple) else (error,)), caught.value
+    assert len(str(caught.value)) < 1000
+    assert time.process_time() - started < 1
