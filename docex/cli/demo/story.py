@@ -114,16 +114,16 @@ class Story:
         self._steps.say(f"statement {done['statement']}")
 
     def _hand_on(self, sender: Member, recipient: Member) -> None:
-        with self._steps.step(f"{sender.name} → {recipient.name}: sealed, delivered, opened, receipt signed"):
-            with sender.client() as client:
-                wanted = {"documents": list(self.statements.values()), "to": [recipient.account]}
-                made = client.json("POST", "transfers", json=wanted)
-                until = time.monotonic() + _PATIENCE
-                while made["deliveries"][0]["state"] not in ("accepted", "rejected"):
-                    if time.monotonic() > until:
-                        raise NodeUnavailable(f"no receipt from {recipient.name}: {made['deliveries'][0]}")
-                    time.sleep(0.1)
-                    made = client.json("GET", f"transfers/{made['id']}")
+        shown = f"{sender.name} → {recipient.name}: sealed, delivered, opened, receipt signed"
+        with self._steps.step(shown), sender.client() as client:
+            wanted = {"documents": list(self.statements.values()), "to": [recipient.account]}
+            made = client.json("POST", "transfers", json=wanted)
+            until = time.monotonic() + _PATIENCE
+            while made["deliveries"][0]["state"] not in ("accepted", "rejected"):
+                if time.monotonic() > until:
+                    raise NodeUnavailable(f"no receipt from {recipient.name}: {made['deliveries'][0]}")
+                time.sleep(0.1)
+                made = client.json("GET", f"transfers/{made['id']}")
         self.transfers.append((sender, recipient, made))
         delivery = made["deliveries"][0]
         self._steps.say(f"transfer {made['id']}")
