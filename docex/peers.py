@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterable
 from urllib.parse import urlsplit
 
@@ -10,6 +12,8 @@ import httpx
 from docex.errors import Conflict, DocexError, NodeUnavailable, UsageError
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+_PATIENCE = 60.0  # seconds for a whole call, and more for a packet: one a byte keeps every other timeout at bay
+_SLOWEST = 50_000  # bytes a second
 _MAX_ANSWER = 1 << 20
 STATEMENT_TYPE = "application/jose"  # a compact JWS (RFC 7515 section 9.2.1)
 PACKET_TYPE = "application/age"
@@ -37,7 +41,7 @@ class HttpPeers:
         """See the protocol."""
         url = _url(endpoint, f"deliveries/{transfer}/packet")
         headers = {"content-type": PACKET_TYPE, "content-length": str(size)}
-        await self._send("PUT", url, content=chunks, headers=headers)
+        await self._send("PUT", url, content=chunks, headers=headers, within=_PATIENCE + size / _SLOWEST)
 
     async def send_receipt(self, endpoint: str, receipt: str) -> None:
         """See the protocol."""
@@ -49,15 +53,27 @@ class HttpPeers:
         await self._client.aclose()
 
     async def _send(
-        self, method: str, url: str, *, content: bytes | AsyncIterable[bytes], headers: dict[str, str]
+        self,
+        method: str,
+        url: str,
+        *,
+        content: bytes | AsyncIterable[bytes],
+        headers: dict[str, str],
+        within: float = _PATIENCE,
     ) -> dict[str, object]:
+        headers = headers | {"accept-encoding": "identity"}
         try:
-            async with self._client.stream(method, url, content=content, headers=headers) as response:
+            async with (
+                asyncio.timeout(within),
+                self._client.stream(method, url, content=content, headers=headers) as response,
+            ):
                 body = bytearray()
-                async for part in response.aiter_bytes():
+                async for part in response.aiter_raw():  # never unpacked: a small answer could grow without bounds
                     body += part
                     if len(body) > _MAX_ANSWER:
                         raise NodeUnavailable(f"{url} answers with more than {_MAX_ANSWER} bytes")
+        except TimeoutError:
+            raise NodeUnavailable(f"{url} did not answer within {within:.0f} seconds") from None
         except httpx.HTTPError as error:
             raise NodeUnavailable(f"{url} can't be reached: {type(error).__name__}: {error}") from error
         answer = _json(bytes(body))
@@ -70,17 +86,19 @@ class HttpPeers:
 
 
 def _url(endpoint: str, path: str) -> str:
-    parts = urlsplit(endpoint)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
-        raise UsageError(f"the endpoint {endpoint!r} is not an http or https address")
-    return f"{endpoint.rstrip('/')}/api/v1/{path}"
+    try:
+        url = httpx.URL(f"{endpoint.rstrip('/')}/api/v1/{path}")
+        parts = urlsplit(endpoint)
+    except (httpx.InvalidURL, ValueError):
+        raise UsageError(f"the endpoint {endpoint[:200]!a} is not an address") from None
+    if parts.scheme not in ("http", "https") or not url.host or parts.username or parts.query or parts.fragment:
+        raise UsageError(f"the endpoint {endpoint[:200]!a} is not an http or https address")
+    return str(url)
 
 
 def _json(body: bytes) -> dict[str, object]:
-    import json
-
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -7,6 +7,9 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+MIN_TOKEN = 20
+"""Characters of the shortest API token that is taken: an empty variable must not open the node to everyone."""
+
 
 class NodeSettings(BaseSettings):
     """What `docex serve` needs. Each field can be given as ``DOCEX_<NAME>``."""
@@ -25,7 +28,9 @@ class NodeSettings(BaseSettings):
     confirmations: int = Field(3, ge=1, le=1000, description="blocks on top of an anchor before it is final")
     interval: float = Field(0.25, gt=0, le=60, description="seconds between two looks for work")
     max_document_size: int = Field(16 << 30, gt=0, description="bytes of the largest document taken")
-    api_token: SecretStr | None = Field(None, description="API token; made and kept in the data folder by default")
+    api_token: SecretStr | None = Field(
+        None, min_length=MIN_TOKEN, description="API token; made and kept in the data folder by default"
+    )
 
     @property
     def database_url(self) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from docex.ledger.rpc import Rpc
 from docex.ledger.sender import Sender
 from docex.peers import HttpPeers
 from docex.service.node import Limits, Network, Node
-from docex.settings import NodeSettings
+from docex.settings import MIN_TOKEN, NodeSettings
 from keys.local import Keystore, open_keystore
 from storage import BlobStore
 
@@ -95,16 +96,28 @@ class ApiToken:
 
 
 def api_token(settings: NodeSettings) -> ApiToken:
-    """The API token of the settings, or the one kept in the data folder, made at first use (mode 0600)."""
+    """The API token of the settings, or the one kept in the data folder, made at first use (mode 0600).
+
+    Raises:
+        UsageError: the folder's file holds none.
+    """
     if settings.api_token is not None:
         return ApiToken(settings.api_token.get_secret_value(), None)
     path = settings.data / "api-token"
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return ApiToken(path.read_text(encoding="ascii").strip(), path)
-    token = secrets.token_urlsafe(32)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(token + "\n")
+    if not path.exists():
+        _write_token(path)
+    token = path.read_text(encoding="utf-8").strip()
+    if len(token) < MIN_TOKEN or not token.isascii():
+        raise UsageError(f"{path} holds no API token: delete it, and a new one is made")
     return ApiToken(token, path)
+
+
+def _write_token(path: Path) -> None:
+    """Write a new token, whole or not at all; where another process has just done so, its token stays."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".api-token-", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(32) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(file.name, path)

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from docex.errors import LengthRequired, LimitExceeded, Unauthorised
+from docex.core.statement import MAX_TOKEN_BYTES
+from docex.errors import DocexError, LengthRequired, LimitExceeded, Unauthorised
 from docex.service.node import Node
 
-MAX_STATEMENT_BYTES = 1 << 20
+PATIENCE = 60.0
+"""Seconds that a client may take for the next bytes of a body."""
+
+_MAX_DIGITS = 19
 
 _bearer = HTTPBearer(auto_error=False, description="the token in the node's data folder (`api-token`)")
+
+
+class TooSlow(DocexError):
+    """A client stopped sending in the middle of a body."""
+
+    code = "too_slow"
 
 
 def node_of(request: Request) -> Node:
@@ -33,6 +45,8 @@ def check_token(
         Unauthorised: it carries none, or another one.
     """
     given = credentials.credentials if credentials else ""
+    if not given:  # else it would be right where, by some mistake, the node's own token is empty
+        raise Unauthorised("this needs the node's API token: Authorization: Bearer …")
     # Digests of equal length: the comparison tells nothing about the token, its length included.
     digests = [hashlib.sha256(text.encode()).digest() for text in (given, request.app.state.token)]
     if not hmac.compare_digest(*digests):
@@ -45,12 +59,31 @@ async def read_statement(request: Request) -> str:
     Raises:
         LimitExceeded: it is longer than a statement can be.
     """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_STATEMENT_BYTES:
-            raise LimitExceeded(f"a statement has at most {MAX_STATEMENT_BYTES} bytes")
-    return bytes(body).decode("utf-8", "replace").strip()
+    text = bytearray()
+    async for chunk in body(request):
+        text += chunk
+        if len(text) > MAX_TOKEN_BYTES:
+            raise LimitExceeded(f"a statement has at most {MAX_TOKEN_BYTES} bytes")
+    return bytes(text).decode("utf-8", "replace").strip()
+
+
+async def body(request: Request) -> AsyncIterator[bytes]:
+    """The bytes of a request as they come.
+
+    Raises:
+        TooSlow: the client sent nothing for `PATIENCE` seconds.
+        ClientDisconnect: it went away.
+    """
+    chunks = aiter(request.stream())
+    while True:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                chunk = await anext(chunks, None)
+        except TimeoutError:
+            raise TooSlow(f"nothing more came for {PATIENCE:.0f} seconds") from None
+        if chunk is None:
+            return
+        yield chunk
 
 
 def content_length(request: Request) -> int:
@@ -60,7 +93,7 @@ def content_length(request: Request) -> int:
         LengthRequired: it announces none.
     """
     text = request.headers.get("content-length", "")
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
         raise LengthRequired("send a Content-Length: the packet states the size before the bytes come")
     return int(text)
 

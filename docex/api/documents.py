@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from docex.api.access import NodeOf, People, content_length
-from docex.api.views import DocumentPage, DocumentView
+from docex.api.access import NodeOf, People, body, content_length
+from docex.api.views import Digest, DocumentPage, DocumentView
 from docex.core.claims import KINDS
 from docex.core.digest import parse_digest
 from docex.service import deposits
@@ -39,7 +40,9 @@ async def deposit(
     request: Request,
     path: str,
     kind: Annotated[str, Query(description=f"one of {', '.join(KINDS)}")] = "other",
-    supersedes: Annotated[str | None, Query(description="digest of the document statement that this replaces")] = None,
+    supersedes: Annotated[
+        Digest | None, Query(description="digest of the document statement that this replaces")
+    ] = None,
 ) -> DocumentView:
     """Deposit a document (the raw request body) under a path; overwriting makes a new version.
 
@@ -50,7 +53,7 @@ async def deposit(
         node,
         path,
         content_length(request),
-        aiter(request.stream()),
+        body(request),
         media_type=media_type,
         kind=kind,
         supersedes=supersedes,
@@ -62,11 +65,11 @@ async def deposit(
 async def read(
     node: NodeOf,
     path: str,
-    version: Annotated[int | None, Query(ge=1)] = None,
+    version: Annotated[int | None, Query(ge=1, lt=1 << 31)] = None,
     details: Annotated[bool, Query(description="describe the document instead of sending it")] = False,
 ) -> Response:
     """The document itself, decrypted, or with `details=true` what is known about it."""
-    document = await node.store.document(path, version)
+    document = await deposits.find(node, path, version)
     if details:
         return Response(DocumentView.of(document).model_dump_json(), media_type="application/json")
     chunks = deposits.read(node, document)
@@ -79,11 +82,18 @@ async def read(
         "docex-statement": document.statement,
         "x-content-type-options": "nosniff",
     }
-    return StreamingResponse(_chain(first, chunks), 200, headers, document.media_type)
+    headers["content-type"] = _header_value(document.media_type)
+    return StreamingResponse(_chain(first, chunks), 200, headers)
 
 
-async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    if first:
-        yield first
-    async for chunk in rest:
-        yield chunk
+def _header_value(media_type: str) -> str:
+    """The media type where it can stand in a header: a sender may state any printable text."""
+    return media_type if media_type.isascii() else _DEFAULT_MEDIA_TYPE
+
+
+async def _chain(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    async with aclosing(rest):
+        if first:
+            yield first
+        async for chunk in rest:
+            yield chunk

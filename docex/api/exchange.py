@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from docex.api.access import NodeOf, content_length, read_statement
+from docex.api.access import NodeOf, body, content_length, read_statement
 from docex.api.views import AnnouncementView, Digest, TransferView
 from docex.errors import LimitExceeded
 from docex.service import receipts, transfers
@@ -26,7 +26,7 @@ async def take_packet(node: NodeOf, request: Request, transfer: Digest) -> Annou
     """Bring the packet of an announced transfer. Anything but that very packet is refused and not kept."""
     if content_length(request) > node.limits.packet_size + _MAX_HEADER:
         raise LimitExceeded(f"packets of more than {node.limits.packet_size} bytes are not taken")
-    taken = await transfers.take_packet(node, transfer, aiter(request.stream()))
+    taken = await transfers.take_packet(node, transfer, body(request))
     return AnnouncementView(id=taken.id, wanted=False)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from docex import errors
+from docex.api.access import TooSlow
 from docex.errors import DocexError
 from keys import KeysError
-from storage import PathConflict, StorageError
+from storage import InvalidPath, PathConflict, StorageError
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +25,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (errors.Forbidden, 403),
     (errors.NotAddressee, 403),
     (errors.NotFound, 404),
+    (TooSlow, 408),
     (errors.LengthRequired, 411),
     (errors.Conflict, 409),
     (PathConflict, 409),
@@ -30,19 +35,22 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (errors.NotMember, 422),
     (errors.LedgerError, 502),
     (DocexError, 422),
+    (InvalidPath, 422),
     (StorageError, 503),
     (KeysError, 503),
 )
 
 
-def problem(status: int, code: str, detail: str, **members: object) -> JSONResponse:
+def problem(status: int, code: str, detail: str, **members: object) -> Response:
     """A problem document."""
     body = {"type": f"urn:docex:problem:{code}", "title": code.replace("_", " "), "status": status, "detail": detail}
-    headers = {"www-authenticate": 'Bearer realm="docex"'} if status == 401 else None
-    return JSONResponse(body | members, status, headers, media_type="application/problem+json")
+    # ASCII: a client's text may hold what UTF-8 can't (half of a surrogate pair).
+    data = json.dumps(body | members).encode("ascii")
+    headers = {"www-authenticate": 'Bearer realm="docex"'} if status == 401 else {}
+    return Response(data, status, headers, media_type="application/problem+json")
 
 
-async def _expected(_: Request, error: Exception) -> JSONResponse:
+async def _expected(_: Request, error: Exception) -> Response:
     assert isinstance(error, DocexError | StorageError | KeysError)
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     if status >= 500:
@@ -50,19 +58,26 @@ async def _expected(_: Request, error: Exception) -> JSONResponse:
     return problem(status, error.code, str(error))
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+async def _http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http")
-    return problem(error.status_code, code, error.detail)
+    answer = problem(error.status_code, code, error.detail)
+    answer.headers.update(error.headers or {})  # such as Allow
+    return answer
 
 
-async def _validation(_: Request, error: Exception) -> JSONResponse:
+async def _validation(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = [{"where": ".".join(map(str, each["loc"])), "fault": each["msg"]} for each in error.errors()]
     return problem(422, "request_invalid", "the request does not have the form that is asked for", faults=faults)
 
 
-async def _unexpected(_: Request, error: Exception) -> JSONResponse:
+async def _gone(_: Request, error: Exception) -> Response:
+    log.info("client_gone", error=type(error).__name__)
+    return problem(400, "client_gone", "the client went away")  # nobody reads it
+
+
+async def _unexpected(_: Request, error: Exception) -> Response:
     log.error("request_crashed", error=repr(error))
     return problem(500, "internal", "something went wrong on this node; its log says what")
 
@@ -73,4 +88,5 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, _expected)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _unexpected)

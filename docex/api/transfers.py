@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from docex.api.access import NodeOf, People
 from docex.api.views import Digest, StatementView, TransferPage, TransferRequest, TransferView
 from docex.core import proof
+from docex.core.digest import parse_digest
 from docex.core.state import Direction
 from docex.errors import NotFound, UsageError
 from docex.service import proofs, transfers
@@ -44,7 +45,7 @@ def _cursor(text: str) -> tuple[int, str] | None:
     created, tilde, transfer = text.partition("~")
     if not tilde or not created.isascii() or not created.isdigit() or len(created) > 12:
         raise UsageError("this cursor is not one of this list")
-    return int(created), transfer
+    return int(created), str(parse_digest(transfer))
 
 
 @router.get("/transfers/{transfer}")

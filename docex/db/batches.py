@@ -8,10 +8,7 @@ from sqlalchemy import select, update
 
 from docex.core import merkle
 from docex.core.digest import parse_digest
-from docex.core.state import (
-    Batch,
-    BatchState,
-)
+from docex.core.state import Batch, BatchState
 from docex.db import rows
 from docex.db.models import BatchRow, StatementRow
 from docex.db.tables import Tables
@@ -24,25 +21,25 @@ class BatchTables(Tables):
     async def make_batch(self, limit: int, now: int) -> Batch | None:
         """See the protocol."""
         waiting = (
-            select(StatementRow)
+            select(StatementRow.sequence, StatementRow.digest)
             .where(StatementRow.batch.is_(None))
             .order_by(StatementRow.sequence)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
         )
         async with self._reading() as session:  # most of the time there is nothing to do, and no lock to take for it
-            if await session.scalar(waiting.with_only_columns(StatementRow.sequence).limit(1)) is None:
+            if await session.scalar(waiting.limit(1)) is None:
                 return None
         async with self._writing() as session:
-            found = list(await session.scalars(waiting))
+            found = (await session.execute(waiting.limit(limit).with_for_update(skip_locked=True))).all()
             if not found:
                 return None
-            root = merkle.root([merkle.leaf_hash(parse_digest(row.digest).raw) for row in found])
+            root = merkle.root([merkle.leaf_hash(parse_digest(digest).raw) for _, digest in found])
             batch = BatchRow(root=root, size=len(found), state=BatchState.SEALED, created=now)
             session.add(batch)
             await session.flush()
-            for leaf, row in enumerate(found):
-                row.batch, row.leaf = batch.number, leaf
+            leaves = [
+                {"sequence": sequence, "batch": batch.number, "leaf": leaf} for leaf, (sequence, _) in enumerate(found)
+            ]
+            await session.execute(update(StatementRow), leaves)
             return rows.batch(batch)
 
     async def batches(self, state: BatchState) -> Sequence[Batch]:

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 
-from docex.core.state import (
-    StoredDocument,
-    StoredStatement,
-)
+from docex.core.state import StoredDocument, StoredStatement
 from docex.core.statement import Statement
 from docex.db import rows
 from docex.db.models import DocumentRow, StatementRow

@@ -81,7 +81,8 @@ def _upgrade(url: str) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(resources.files("docex.db") / "migrations"))
+    scripts = str(resources.files("docex.db") / "migrations")
+    config.set_main_option("script_location", scripts.replace("%", "%%"))
     synchronous = make_url(url).set(drivername=url.split(":", 1)[0].replace("+aiosqlite", ""))
     engine = create_engine(synchronous)
     try:

@@ -30,6 +30,11 @@ class JobTables(Tables):
                 row.attempts += 1
             return [rows.job(row) for row in claimed]
 
+    async def keep(self, key: str, until: float) -> None:
+        """See the protocol."""
+        async with self._writing() as session:
+            await session.execute(update(JobRow).where(JobRow.key == key).values(due=until))
+
     async def finish(self, key: str) -> None:
         """See the protocol."""
         async with self._writing() as session:

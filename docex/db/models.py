@@ -9,6 +9,8 @@ Digest = String(71)
 Caip10 = String(96)
 # SQLite only numbers rows by itself when the column is its own INTEGER.
 Number = BigInteger().with_variant(Integer, "sqlite")
+# Folders are ranges of paths, so paths sort by their code points, whatever the database's own order is.
+Path = String(1200).with_variant(String(1200, collation="C"), "postgresql")
 
 
 class Base(DeclarativeBase):
@@ -54,12 +56,12 @@ class DocumentRow(Base):
     """A version of a document."""
 
     __tablename__ = "documents"
-    __table_args__ = (UniqueConstraint("path", "version"),)
+    __table_args__ = (UniqueConstraint("path", "version"), Index("documents_listed", "newest", "path"))
 
     number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
-    path: Mapped[str] = mapped_column(String(1200))
+    path: Mapped[str] = mapped_column(Path)
     version: Mapped[int] = mapped_column(Integer)
-    newest: Mapped[bool] = mapped_column(index=True)
+    newest: Mapped[bool]
     statement: Mapped[str] = mapped_column(ForeignKey("statements.digest"), index=True)
     digest: Mapped[str] = mapped_column(Digest, index=True)
     size: Mapped[int] = mapped_column(BigInteger)
@@ -72,7 +74,7 @@ class DocumentRow(Base):
 
 
 class TransferRow(Base):
-    """A transfer sent or received; the sequence gives pages a stable order."""
+    """A transfer sent or received."""
 
     __tablename__ = "transfers"
     __table_args__ = (Index("transfers_page", "created", "id"),)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from docex.core.state import Batch, BatchState
+from docex.errors import LedgerError, LedgerUnavailable
 from docex.service.node import Node
 
 
@@ -16,15 +17,22 @@ async def anchor_waiting(node: Node) -> int:
     """Make a batch of what waits and go on with every batch that is not final; how many became final.
 
     Raises:
-        LedgerUnavailable: try again later; nothing is lost.
+        LedgerError: of the first batch that could not go on; the others did. Try again later; nothing is lost.
     """
     await node.store.make_batch(node.limits.batch_size, node.now())
     open_batches = await node.store.batches(BatchState.SEALED)
     if open_batches:
         await node.ledger.poll()
-    final = 0
+    final, failures = 0, []
     for batch in open_batches:
-        final += await _advance(node, batch)
+        try:
+            final += await _advance(node, batch)
+        except LedgerUnavailable:
+            raise
+        except LedgerError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
     return final
 
 

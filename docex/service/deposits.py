@@ -10,20 +10,22 @@ import asyncio
 import hashlib
 import io
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 
 from docex.core import names, packet
 from docex.core.age.streams import Destination
 from docex.core.claims import Document
-from docex.core.packet import DocumentSource
+from docex.core.digest import parse_digest
+from docex.core.packet import DocumentReader, DocumentSource
 from docex.core.recipients import parse_recipient
 from docex.core.state import StoredDocument
-from docex.errors import Conflict, DigestMismatch, LimitExceeded, UsageError
+from docex.errors import Conflict, DigestMismatch, LimitExceeded, NameInvalid, NotFound, UsageError
 from docex.service.node import Node
 from docex.service.streams import AsyncSource, on_thread, write_blob
 
 MAX_PAGE = 1000
+MAX_PATH_BYTES = 950  # the blob's path, which is a little longer, has to fit what stores take
 _CHUNK = 1 << 18
 
 
@@ -44,9 +46,10 @@ async def deposit(
         LimitExceeded: the document is larger than this node takes.
         DigestMismatch: there were fewer or more bytes than ``size``.
         StatementInvalid: kind, media type or superseded statement are not of their form.
-        UsageError: the superseded statement is not a document of this member.
+        UsageError: what is superseded is no digest, or not that of a document statement of this member.
     """
-    names.check_path(path)
+    if len(names.check_path(path).encode()) > MAX_PATH_BYTES:
+        raise NameInvalid(f"the path of a deposit has at most {MAX_PATH_BYTES} bytes")
     if size > node.limits.document_size:
         raise LimitExceeded(f"documents of more than {node.limits.document_size} bytes are not taken")
     if supersedes is not None:
@@ -54,6 +57,7 @@ async def deposit(
     blob = f"documents/{path}/{secrets.token_hex(16)}.age"
     source = AsyncSource(chunks, asyncio.get_running_loop())
     document = DocumentSource(path, size, lambda: nullcontext(source), media_type, kind, supersedes)
+    await source.prime()
     now = node.now()
 
     def seal(destination: Destination) -> packet.Sealed:
@@ -66,7 +70,7 @@ async def deposit(
             now=now,
         )
 
-    sealed = await write_blob(node.blobs, blob, seal)
+    sealed = await write_blob(node.blobs, blob, seal, source)
     statement = sealed.documents[0]
     claim = statement.body
     assert isinstance(claim, Document)
@@ -77,9 +81,25 @@ async def deposit(
 
 
 async def _check_superseded(node: Node, digest: str) -> None:
-    old = await node.store.statement(digest)
+    old = await node.store.statement(str(parse_digest(digest)))
     if old is None or old.type != Document.TYPE or old.issuer != node.account:
         raise UsageError(f"{digest} is not a document statement of this member: it can't be superseded")
+
+
+async def find(node: Node, path: str, version: int | None = None) -> StoredDocument:
+    """The newest or the given version of a document.
+
+    Raises:
+        NotFound: there is none.
+    """
+    if not _storable(path):
+        raise NotFound(f"there is no document {path!a}")
+    return await node.store.document(path, version)
+
+
+def _storable(text: str) -> bool:
+    """Whether a database can be asked for a text: PostgreSQL takes no NUL, and none takes halves of characters."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 async def documents(node: Node, folder: str, after: str, limit: int) -> Sequence[StoredDocument]:
@@ -87,8 +107,10 @@ async def documents(node: Node, folder: str, after: str, limit: int) -> Sequence
 
     Raises:
         NameInvalid: the folder is not a path.
-        UsageError: ``limit`` is not 1 to `MAX_PAGE`.
+        UsageError: ``limit`` is not 1 to `MAX_PAGE`, or ``after`` is no path of this list.
     """
+    if not _storable(after):
+        raise UsageError("this cursor is not one of this list")
     if not 1 <= limit <= MAX_PAGE:
         raise UsageError(f"limit must be 1 to {MAX_PAGE}")
     return await node.store.documents(names.check_folder(folder), after, limit)
@@ -101,8 +123,10 @@ async def opened_blob(node: Node, blob: str) -> AsyncIterator[io.BufferedReader[
         yield io.BufferedReader(AsyncSource(reader.chunks, asyncio.get_running_loop()), _CHUNK)
 
 
-async def read(node: Node, document: StoredDocument) -> AsyncIterator[bytes]:
+async def read(node: Node, document: StoredDocument) -> AsyncGenerator[bytes, None]:
     """The plaintext of a stored version. Its last bytes are held back until size and digest have been checked.
+
+    Close it (`contextlib.aclosing`) when it is not read to its end: it holds a thread and the blob.
 
     Raises:
         Conflict: this node does not hold the identity that opens it.
@@ -112,7 +136,9 @@ async def read(node: Node, document: StoredDocument) -> AsyncIterator[bytes]:
         raise Conflict("this node holds no identity: download the packet and open it where the identity is")
     identity, hasher, held, size = node.identity, hashlib.sha256(), b"", 0
     async with opened_blob(node, document.blob) as source:
-        stream = await on_thread(lambda: packet.open_document(source, [identity], document.entry))
+        stream = await on_thread(
+            lambda: packet.open_document(source, [identity], document.entry), undo=DocumentReader.close
+        )
         try:
             while data := await on_thread(lambda: stream.read(_CHUNK)):
                 hasher.update(data)

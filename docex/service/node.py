@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from docex.core.account import caip10, parse_caip10
 from docex.core.encoding import b64url_decode
 from docex.core.ledger_types import KeyUse, Member
-from docex.core.recipients import Recipient, parse_recipient
+from docex.core.recipients import Recipient, RecipientInvalid, parse_recipient
 from docex.core.statement import Statement
 from docex.errors import Forbidden, NotMember, StatementInvalid, UsageError
 from docex.service.ports import Ledger, Peers, Store
@@ -30,7 +30,6 @@ class Limits:
     document_size: int = 16 << 30
     packet_size: int = 16 << 30
     batch_size: int = 10_000
-    attempts_a_day: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +63,11 @@ class Node:
         return caip10(self.network.chain_id, self.address)
 
 
+def printable(text: str) -> str:
+    """A text for a statement or the database, with ``?`` for what neither takes (other nodes' words may hold it)."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def address_on(node: Node, account: str) -> str:
     """The address of a CAIP-10 account on this node's chain.
 
@@ -95,7 +99,7 @@ async def recipient_of(node: Node, account: str) -> Recipient:
     """The newest recipient key that a member published and that is valid now.
 
     Raises:
-        NotMember: it is not an active member, or published no recipient key.
+        NotMember: it is not an active member, or published no recipient key that is valid and can be used.
     """
     member = await active_member(node, account)
     valid = [
@@ -105,7 +109,11 @@ async def recipient_of(node: Node, account: str) -> Recipient:
     ]
     if not valid:
         raise NotMember(f"{member.name} ({account}) has published no recipient key that is valid now")
-    return parse_recipient(max(valid, key=lambda key: key.valid_from).material.decode("ascii"))
+    newest = max(enumerate(valid), key=lambda each: (each[1].valid_from, each[0]))[1]
+    try:
+        return parse_recipient(newest.material.decode("ascii"))
+    except (UnicodeDecodeError, RecipientInvalid) as error:
+        raise NotMember(f"the recipient key that {member.name} ({account}) published is none: {error}") from None
 
 
 async def check_signer(node: Node, statement: Statement, at: int) -> None:

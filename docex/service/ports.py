@@ -91,6 +91,9 @@ class Store(Protocol):
     async def claim(self, now: float, lease: float, limit: int) -> Sequence[Job]:
         """Take jobs that are due, for ``lease`` seconds: nobody else gets them before."""
 
+    async def keep(self, key: str, until: float) -> None:
+        """A claimed job takes longer: nobody else gets it before ``until``."""
+
     async def finish(self, key: str) -> None:
         """A job is done."""
 

@@ -7,9 +7,9 @@ from docex.core.claims import Document, Receipt, Transfer
 from docex.core.packet import Opened
 from docex.core.state import DeliveryState, Direction, Job, StoredDocument, StoredTransfer
 from docex.core.statement import Statement
-from docex.errors import Conflict, DigestMismatch, DocexError, Forbidden, LedgerUnavailable, StatementInvalid
+from docex.errors import Conflict, DigestMismatch, DocexError, Forbidden, LedgerError, StatementInvalid
 from docex.service.deposits import opened_blob
-from docex.service.node import Node, active_member, check_signer
+from docex.service.node import Node, active_member, check_signer, printable
 from docex.service.streams import on_thread
 from docex.service.transfers import document_digest
 
@@ -22,18 +22,18 @@ async def open_received(node: Node, transfer_id: str) -> None:
     A node without an identity leaves the packet to a recipient who opens it elsewhere.
 
     Raises:
-        LedgerUnavailable: the signers can't be checked now (try again).
-        StorageError: the packet can't be read now.
+        LedgerError: the signers can't be checked now (try again).
+        StorageError, KeysError: packet or identity can't be reached now.
     """
     transfer = await node.store.transfer(transfer_id)
     if node.identity is None or transfer.deliveries[0].receipt is not None:
         return
     try:
         opened = await _open(node, transfer)
-    except LedgerUnavailable:
+    except LedgerError:  # says nothing about the packet
         raise
     except DocexError as error:
-        claim = Receipt(transfer.id, transfer.packet, (), "rejected", f"{error.code}: {error}"[:1000])
+        claim = Receipt(transfer.id, transfer.packet, (), "rejected", printable(f"{error.code}: {error}")[:1000])
     else:
         documents = [_received(node, transfer, each) for each in opened.documents]
         await node.store.add_received(transfer.id, documents, opened.documents)

@@ -14,13 +14,15 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 
 from docex.core import packet, statement
-from docex.core.age import read_header
+from docex.core.age import open_header, read_header
 from docex.core.age.streams import Destination
 from docex.core.claims import Document, Packet, Transfer
+from docex.core.digest import parse_digest
 from docex.core.packet import DocumentReader, DocumentSource
 from docex.core.state import Delivery, DeliveryState, Direction, Job, StoredDocument, StoredTransfer
 from docex.core.statement import Statement
 from docex.errors import Conflict, DigestMismatch, Forbidden, LimitExceeded, NotFound, StatementInvalid, UsageError
+from docex.service import deposits
 from docex.service.node import Node, active_member, address_on, check_signer, recipient_of
 from docex.service.streams import AsyncSource, write_blob
 from keys import Unwrapper
@@ -41,7 +43,7 @@ async def create(node: Node, documents: Sequence[str], to: Sequence[str]) -> Sto
         NotFound: there is no such document.
         NotMember: an addressee is not an active member with a valid recipient key.
         Conflict: this node holds no identity, so it can't open what it stores.
-        UsageError: no document, no addressee, or one of them twice.
+        UsageError: no document, no addressee, one of them twice, or this member itself.
     """
     if node.identity is None:
         raise Conflict("this node holds no identity: it can't open its documents to seal them for someone else")
@@ -49,6 +51,8 @@ async def create(node: Node, documents: Sequence[str], to: Sequence[str]) -> Sto
         raise UsageError("name at least one addressee, and each only once")
     if len(to) > MAX_ADDRESSEES:
         raise LimitExceeded(f"a transfer has at most {MAX_ADDRESSEES} addressees")
+    if node.account in to:
+        raise UsageError("this member has its documents already: name others as addressees")
     stored = [await _find(node, reference) for reference in documents]
     recipients = [(await recipient_of(node, account), account) for account in to]
     sources = [await _source(node, document, node.identity) for document in stored]
@@ -89,11 +93,11 @@ def packet_claim(packet_statement: Statement) -> Packet:
 
 async def _find(node: Node, reference: str) -> StoredDocument:
     if reference.startswith("sha256:"):
-        found = await node.store.document_by_digest(reference)
+        found = await node.store.document_by_digest(str(parse_digest(reference)))
         if found is None:
             raise NotFound(f"there is no document with the digest {reference}")
         return found
-    return await node.store.document(reference)
+    return await deposits.find(node, reference)
 
 
 async def _source(node: Node, document: StoredDocument, identity: Unwrapper) -> DocumentSource:
@@ -192,7 +196,7 @@ async def take_packet(node: Node, transfer_id: str, chunks: AsyncIterator[bytes]
 
     Raises:
         NotFound: no such transfer was announced.
-        PacketError: it is not an age file.
+        PacketError: it is not an age file, or its header does not open with this node's identity.
         DigestMismatch: digest or size are not those of the transfer.
     """
     transfer = await node.store.transfer(transfer_id)
@@ -200,15 +204,24 @@ async def take_packet(node: Node, transfer_id: str, chunks: AsyncIterator[bytes]
         raise NotFound("no such transfer was announced to this node")
     if transfer.blob is not None:
         return transfer
-    source = io.BufferedReader(AsyncSource(chunks, asyncio.get_running_loop()), _CHUNK)
+    raw = AsyncSource(chunks, asyncio.get_running_loop())
+    await raw.prime()
+    source = io.BufferedReader(raw, _CHUNK)
     blob = f"transfers/received/{transfer_id.removeprefix('sha256:')}.age"
     with suppress(BlobExists):  # stored whole, and checked, by a delivery that was cut off before it was noted
-        await write_blob(node.blobs, blob, lambda destination: _copy_packet(source, destination, transfer))
+        await write_blob(node.blobs, blob, lambda destination: _copy_packet(node, source, destination, transfer), raw)
     return await node.store.set_packet(transfer_id, blob, [Job(f"open:{transfer_id}", "open", transfer_id)])
 
 
-def _copy_packet(source: io.BufferedReader[AsyncSource], destination: Destination, transfer: StoredTransfer) -> None:
-    destination.write(memoryview(read_header(source).raw))
+def _copy_packet(
+    node: Node, source: io.BufferedReader[AsyncSource], destination: Destination, transfer: StoredTransfer
+) -> None:
+    header = read_header(source)
+    if node.identity is not None:
+        # No statement covers the header. Whoever knows the transfer could bring the packet under a header that does not
+        # open, ahead of its sender, and have it rejected for good.
+        open_header(header, [node.identity])
+    destination.write(memoryview(header.raw))
     hasher, size = hashlib.sha256(), 0
     while data := source.read(_CHUNK):
         hasher.update(data)

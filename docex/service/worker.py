@@ -10,18 +10,20 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import structlog
 
 from docex.core.state import DeliveryState, Job
 from docex.errors import DocexError
 from docex.service import anchoring, receipts, transfers
-from docex.service.node import Node
+from docex.service.node import Node, printable
 from keys import KeysError
 from storage import StorageError
 
-LEASE = 900.0  # seconds; a worker that died keeps its jobs this long
+LEASE = 60.0
+"""Seconds that a job stays with a worker that gives no sign of life; one that works renews it."""
 FIRST_RETRY = 1.0
 LAST_RETRY = 3600.0
 CONCURRENT = 8
@@ -65,20 +67,54 @@ async def _repeat(step: Callable[[], Awaitable[object]], interval: float) -> Non
 
 
 async def work_on(node: Node, job: Job, clock: Callable[[], float] = time.time) -> None:
-    """Do one job; when it fails, it is due again later (exponential backoff with full jitter, an hour at most)."""
+    """Do one job; when it fails, it is due again later, and at once when the worker is stopped meanwhile."""
     try:
-        await _HANDLERS[job.kind](node, job.argument)
+        async with _kept(node, job, clock):
+            await _HANDLERS[job.kind](node, job.argument)
+    except asyncio.CancelledError:
+        await _noted(job, node.store.retry(job.key, clock(), "interrupted"))
+        raise
     except Exception as error:  # a job is never lost, whatever it runs into
-        text = f"{error.code}: {error}" if isinstance(error, _EXPECTED) else repr(error)
-        log.warning("job_failed", job=job.key, attempts=job.attempts, error=text)
-        ceiling = min(LAST_RETRY, FIRST_RETRY * 2 ** min(job.attempts, 20))
-        delay = random.uniform(FIRST_RETRY / 2, ceiling)  # noqa: S311 - spreads load, keeps no secret
-        await node.store.retry(job.key, clock() + delay, text[:500])
-        if job.kind == "deliver":
-            transfer, _, account = job.argument.partition(" ")
-            await node.store.set_delivery(transfer, account, DeliveryState.PENDING, text[:500])
+        await _noted(job, _failed(node, job, error, clock))
     else:
-        await node.store.finish(job.key)
+        await _noted(job, node.store.finish(job.key))
+
+
+async def _failed(node: Node, job: Job, error: Exception, clock: Callable[[], float]) -> None:
+    """Put a job off: exponential backoff with full jitter, an hour at most."""
+    text = printable(f"{error.code}: {error}" if isinstance(error, _EXPECTED) else repr(error))[:500]
+    log.warning("job_failed", job=job.key, attempts=job.attempts, error=text)
+    ceiling = min(LAST_RETRY, FIRST_RETRY * 2 ** min(job.attempts, 20))
+    delay = random.uniform(FIRST_RETRY / 2, ceiling)  # noqa: S311 - spreads load, keeps no secret
+    await node.store.retry(job.key, clock() + delay, text)
+    if job.kind == "deliver":
+        transfer, _, account = job.argument.partition(" ")
+        await node.store.set_delivery(transfer, account, DeliveryState.PENDING, text)
+
+
+async def _noted(job: Job, note: Awaitable[None]) -> None:
+    """Write down how a job went. Where that fails its lease runs out, and it is done again."""
+    try:
+        await note
+    except Exception as error:
+        log.warning("job_not_noted", job=job.key, error=repr(error))
+
+
+@asynccontextmanager
+async def _kept(node: Node, job: Job, clock: Callable[[], float]) -> AsyncIterator[None]:
+    """Renew a job's lease for as long as it takes."""
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(LEASE / 3)
+            await _noted(job, node.store.keep(job.key, clock() + LEASE))
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await asyncio.wait([renewing])
 
 
 async def _deliver(node: Node, argument: str) -> None:

@@ -106,7 +106,11 @@ def upgrade() -> None:
     op.create_table(
         "documents",
         sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("path", sa.String(length=1200), nullable=False),
+        sa.Column(
+            "path",
+            sa.String(length=1200).with_variant(sa.String(length=1200, collation="C"), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("newest", sa.Boolean(), nullable=False),
         sa.Column("statement", sa.String(length=71), nullable=False),
@@ -126,7 +130,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("path", "version"),
     )
     op.create_index(op.f("ix_documents_digest"), "documents", ["digest"], unique=False)
-    op.create_index(op.f("ix_documents_newest"), "documents", ["newest"], unique=False)
+    op.create_index("documents_listed", "documents", ["newest", "path"], unique=False)
     op.create_index(op.f("ix_documents_statement"), "documents", ["statement"], unique=False)
     op.create_table(
         "transfers",
@@ -192,7 +196,7 @@ def downgrade() -> None:
     op.drop_index("transfers_page", table_name="transfers")
     op.drop_table("transfers")
     op.drop_index(op.f("ix_documents_statement"), table_name="documents")
-    op.drop_index(op.f("ix_documents_newest"), table_name="documents")
+    op.drop_index("documents_listed", table_name="documents")
     op.drop_index(op.f("ix_documents_digest"), table_name="documents")
     op.drop_table("documents")
     op.drop_index("statements_waiting", table_name="statements")
