@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from docex.core import merkle, proof
-from docex.core.state import BatchState, StoredStatement
+from docex.core.state import Batch, BatchState, StoredStatement
 from docex.errors import NotFound
 from docex.service.node import Node
 
@@ -23,30 +25,48 @@ async def build(node: Node, digest: str) -> proof.Proof:
         stored = await node.store.statement(document.statement) if document else None
     if stored is None:
         raise NotFound(f"there is no statement or document with the digest {digest}")
-    related = []
-    for transfer in await node.store.transfers_of(stored.digest):
-        for related_digest in (transfer.id, *(each.receipt for each in transfer.deliveries if each.receipt)):
-            found = await node.store.statement(related_digest)
-            assert found is not None
-            related.append(await _evidence(node, found))
+    collected = _Collected(node, {})
+    related = [await collected.evidence(each) for each in await _related(node, stored.digest)]
     network = proof.Network(node.network.chain_id, node.network.directory, node.network.notary)
-    return proof.Proof(network, await _evidence(node, stored), tuple(related))
+    return proof.Proof(network, await collected.evidence(stored), tuple(related))
 
 
-async def _evidence(node: Node, stored: StoredStatement) -> proof.Evidence:
-    if stored.batch is None or stored.leaf is None:
-        return proof.Evidence(stored.token, None, None)
-    batch = await node.store.batch(stored.batch)
-    if batch.state is not BatchState.FINAL:
-        return proof.Evidence(stored.token, None, None)
+async def _related(node: Node, digest: str) -> list[StoredStatement]:
+    """Transfers of a document, each before its receipts, oldest first; of very many the newest that a proof can hold."""
+    chosen: list[str] = []
+    for transfer in reversed(await node.store.transfers_of(digest)):
+        group = [transfer.id, *(each.receipt for each in transfer.deliveries if each.receipt)]
+        chosen = [*group[: proof.MAX_RELATED - len(chosen)], *chosen]
+    found = [await node.store.statement(each) for each in chosen]
+    return [each for each in found if each is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Collected:
+    """Evidence for statements of one proof, which are often in the same batches."""
+
+    node: Node
+    batches: dict[int, tuple[Batch, merkle.Tree]]
+
+    async def evidence(self, stored: StoredStatement) -> proof.Evidence:
+        if stored.batch is None or stored.leaf is None:
+            return proof.Evidence(stored.token)
+        if stored.batch not in self.batches:
+            leaves = [merkle.leaf_hash(leaf) for leaf in await self.node.store.batch_leaves(stored.batch)]
+            self.batches[stored.batch] = await self.node.store.batch(stored.batch), merkle.Tree(leaves)
+        batch, tree = self.batches[stored.batch]
+        if batch.state is not BatchState.FINAL:
+            return proof.Evidence(stored.token)
+        return proof.Evidence(
+            stored.token,
+            proof.Inclusion(stored.leaf, batch.size, batch.root, tree.inclusion_path(stored.leaf)),
+            _anchor(self.node.address, batch),
+        )
+
+
+def _anchor(member: str, batch: Batch) -> proof.AnchorClaim:
     assert batch.transaction is not None
     assert batch.block_hash is not None
     assert batch.block_number is not None
     assert batch.block_time is not None
-    leaves = [merkle.leaf_hash(leaf) for leaf in await node.store.batch_leaves(batch.number)]
-    path = merkle.inclusion_path(leaves, stored.leaf)
-    return proof.Evidence(
-        stored.token,
-        proof.Inclusion(stored.leaf, batch.size, batch.root, tuple(path)),
-        proof.AnchorClaim(node.address, batch.transaction, batch.block_number, batch.block_hash, batch.block_time),
-    )
+    return proof.AnchorClaim(member, batch.transaction, batch.block_number, batch.block_hash, batch.block_time)
