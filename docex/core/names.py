@@ -13,7 +13,7 @@ from docex.errors import NameInvalid
 
 MAX_COMPONENT_BYTES = 255  # POSIX NAME_MAX
 MAX_PATH_BYTES = 1024
-MAX_DEPTH = 32  # a path costs its reader something for each of its folders
+MAX_DEPTH = 16  # a path costs its reader something for each of its folders
 
 _FORBIDDEN = frozenset('/<>:"|?*\\')  # but for the first, forbidden by Windows
 _WINDOWS_DEVICES = frozenset(
@@ -116,7 +116,7 @@ class DistinctPaths:
     """The paths of one packet: no two may need the same place, nor one be a document where another needs a folder."""
 
     def __init__(self) -> None:
-        # Hashes in place of the keys: a small hostile packet can hold 10,000 long paths of 32 parts each.
+        # Hashes in place of the keys: a small hostile packet can hold 10,000 long paths of 16 parts each.
         self._documents: set[int] = set()
         self._folders: set[int] = set()
 

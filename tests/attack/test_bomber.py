@@ -47,8 +47,8 @@ def unsized(data: bytes, **parameters: int) -> bytes:
 
 
 def deep_paths() -> bytes:
-    """Ten thousand documents, each in 31 folders of its own."""
-    paths = ("/".join([f"{number:04}{'x' * 26}"] * 32) for number in range(10_000))
+    """Ten thousand documents, each in 15 folders of its own."""
+    paths = ("/".join([f"{number:04}{'x' * 58}"] * 16) for number in range(10_000))
     return b"".join(tar.header(f"document/{path}", 0) for path in paths)
 
 

@@ -21,6 +21,7 @@ from tests.attack.forge import MAKER, MALLORY, MINE
 
 CONTENTS = {"certificate.txt": b"conforms"}
 DOCUMENT, PACKET = forge.honest(CONTENTS, MINE, MAKER)
+OTHER = forge.document(MINE, "other.txt", b"")
 Forgery = Callable[[Statement], str]
 
 
@@ -69,7 +70,7 @@ WEAK = {"crv": "Ed25519", "kty": "OKP", "x": b64url(b"\1" + bytes(31))}
 
 FORGERIES: list[tuple[str, Forgery, type[DocexError]]] = [
     ("signed by another key", signing(), SignatureInvalid),
-    ("signature of another statement", lambda each: each.token[:-86] + PACKET.token[-86:-1] + "A", SignatureInvalid),
+    ("signature of another statement", lambda each: each.token[:-86] + OTHER.token[-86:], SignatureInvalid),
     ("kid of Mine AG, key of Mallory", signing(jwk=MALLORY.signer.public_jwk), StatementInvalid),
     ("key of Mine AG, kid of Mallory", signing(kid=MALLORY.signer.kid), StatementInvalid),
     ("key of small order", signing(jwk=WEAK, kid=thumbprint(WEAK)), SignatureInvalid),

@@ -85,7 +85,7 @@ PATHS = [
     "document/\ue000",
     "document/" + "x" * 256,
     "document/" + "/".join(["x" * 100] * 11),
-    "document/" + "/".join("x" * 33),
+    "document/" + "/".join("x" * 17),
 ]
 
 

@@ -97,9 +97,9 @@ def test_a_path_is_limited_in_bytes_and_in_depth() -> None:
     assert names.check_path(longest + "/abcd")
     with pytest.raises(NameInvalid, match="longer than 1024 bytes"):
         names.check_path(longest + "/abcde")
-    assert names.check_path("/".join("a" * 32))
-    with pytest.raises(NameInvalid, match="more than 32 parts"):
-        names.check_path("/".join("a" * 33))
+    assert names.check_path("/".join("a" * 16))
+    with pytest.raises(NameInvalid, match="more than 16 parts"):
+        names.check_path("/".join("a" * 17))
 
 
 def test_a_folder_may_be_the_root() -> None:

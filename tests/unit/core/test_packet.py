@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from docex.core import packet
-from docex.core.age import parse_recipient, read_header, rewrap
+from docex.core.age import DecryptingReader, parse_recipient, read_header, rewrap
 from docex.core.claims import Addressee, Link, Packet
+from docex.core.compression import FrameReader, decompress
 from docex.core.packet import DocumentSource, Sealed
 from docex.core.recipients import MixedRecipients
 from docex.core.statement import issue
@@ -80,6 +81,22 @@ def test_what_is_sealed_is_opened(documents: dict[str, bytes], receiver: Actor) 
 def test_documents_around_the_boundaries_of_blocks_and_frames(size: int) -> None:
     documents = {"one": content(size), "two": b"", "three": content(size)}
     assert forge.open_(forge.seal(documents, MINE, MAKER), MAKER)[1] == documents
+
+
+def test_an_archive_that_fills_its_last_frame() -> None:
+    """As long as a frame to the byte: no empty frame may follow."""
+
+    def sealed(size: int) -> tuple[bytes, int]:
+        data, read = forge.seal({"a": bytes(size)}, MINE, MAKER), [0]
+        with closing(DecryptingReader(io.BytesIO(data), [MAKER.identity])) as reader:
+            for frame in FrameReader(reader, 1 << 30).frames():
+                read.append(len(decompress(frame)))
+        return data, sum(read)
+
+    _, length = sealed(512 * 1700)
+    data, length = sealed(512 * 1700 + MIB - length)
+    assert length == MIB
+    assert len(forge.open_(data, MAKER)[1]["a"]) > 512 * 1700
 
 
 def test_what_sealing_gives_is_what_opening_gives() -> None:
