@@ -86,7 +86,10 @@ def _token(file: Path | None) -> str:
     if file is None and (named := os.environ.get("DOCEX_API_TOKEN_FILE")):
         file = Path(named)
     if file is not None:
-        return read_small(file, "the token file").decode("ascii", "replace").strip()
+        token = read_small(file, "the token file").decode("ascii", "replace").strip()
+        if not token.isascii() or not token.isprintable() or " " in token:
+            raise UsageError(f"{file} does not hold an API token")
+        return token
     if text := os.environ.get("DOCEX_API_TOKEN"):
         return text
     raise UsageError("no API token: give --token-file, or set DOCEX_API_TOKEN_FILE or DOCEX_API_TOKEN")

@@ -7,6 +7,7 @@ filters are left out, since the sender must know which bytes are sent, when, and
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
@@ -158,9 +159,12 @@ class Rpc:
 
     def _connect(self) -> AsyncHTTPProvider:
         if self._provider is None:
+            limit = sys.getrecursionlimit()
             import aiohttp
             from web3 import AsyncHTTPProvider
 
+            # A library behind web3 raises this to 100,000, and deeply nested JSON from anyone could end the process.
+            sys.setrecursionlimit(limit)
             # The provider's own retries are off: what is repeated, and when, is the caller's decision.
             self._provider = AsyncHTTPProvider(
                 self._url,
