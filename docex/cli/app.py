@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
@@ -95,7 +94,9 @@ class LazyGroup(TyperGroup):
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run and exit: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C, or a command's own code."""
         options["standalone_mode"] = False
-        sys.exit(self._guard(lambda: super(LazyGroup, self).main(*args, **options)))
+        code = self._guard(lambda: super(LazyGroup, self).main(*args, **options))
+        _settle_output()
+        sys.exit(code)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Show the help."""
@@ -105,12 +106,9 @@ class LazyGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a reader of our output that has gone is no error."""
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
+            return super().invoke(ctx)
         except BrokenPipeError:
-            _drop_output()
             raise typer.Exit(BROKEN_PIPE) from None
-        return result
 
     def _guard(self, run: Callable[[], Any]) -> int:
         try:
@@ -122,9 +120,11 @@ class LazyGroup(TyperGroup):
         return code if isinstance(code, int) else 0
 
 
-def _drop_output() -> None:
-    """Let the flush at the interpreter's end have somewhere to go."""
-    with suppress(OSError, ValueError):
+def _settle_output() -> None:
+    """Where output can't be written (and the command has said so), give the interpreter's last flush somewhere to go."""
+    try:
+        sys.stdout.flush()
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -153,7 +153,7 @@ def _docex(
     assert isinstance(ctx.command, LazyGroup)
     ctx.command.debug = debug
     if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help(), nl=False)
+        typer.echo(ctx.get_help())
 
 
 def run() -> NoReturn:

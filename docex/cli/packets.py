@@ -71,7 +71,7 @@ def seal(
         raise UsageError("--json and -o - both want standard output")
     if not to and not recipients_file:
         raise UsageError("name at least one recipient, with --to or -R")
-    _check_files(files, out)
+    _check_files(files, out, force=force)
     with unlock.opening(unlock.keystore_folder(keystore), passphrase_file) as keystore_opened:
         from docex.cli import contents, parties, streams
         from docex.core import packet
@@ -97,8 +97,12 @@ def seal(
         _show_sealed(len(files), size, out, named)
 
 
-def _check_files(files: Sequence[Path], out: Path) -> None:
+def _check_files(files: Sequence[Path], out: Path, *, force: bool) -> None:
     """Refuse what can't be sealed before anyone types a passphrase."""
+    if not force and out.exists():
+        from docex.service.folder import AlreadyExists
+
+        raise AlreadyExists(f"{out} exists already")
     for file in files:
         try:
             mode = file.stat().st_mode
