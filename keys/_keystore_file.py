@@ -44,11 +44,13 @@ _PUBLIC = {
 }
 _KDF = {"name": str, "opslimit": int, "memlimit": int, "salt": str}
 _MAX_FILE = 64 << 10
+# Parsers recurse, and some libraries lift the limit that would stop them before the stack ends.
+_MAX_BRACKETS = 512
 _MAX_NAME = 200
 _MAX_INT = (1 << 53) - 1  # what every JSON reader keeps exact
-# A file that asks for more would let whoever wrote it stop the node.
-_MAX_MEMLIMIT = pwhash.argon2id.MEMLIMIT_SENSITIVE
-_MAX_OPSLIMIT = 8
+# A file that asks for more would let whoever wrote it stop the node. Time goes with the bytes filled over all passes.
+_MAX_MEMLIMIT = 1 << 30
+_MAX_FILLED = 8 << 30
 _SALT_SIZE = pwhash.argon2id.SALTBYTES
 _BOX_SIZE = 32 + SecretBox.NONCE_SIZE + SecretBox.MACBYTES  # each holds 32 bytes
 
@@ -66,7 +68,7 @@ def check_facts(name: str, chain_id: int, created: int) -> None:
 def new_kdf(opslimit: int, memlimit: int) -> dict[str, Any]:
     """Argon2id's parameters with a fresh salt. Raises KeysUsageError outside the limits."""
     if not _kdf_allowed(opslimit, memlimit):
-        raise KeysUsageError("Argon2id's limits are 1 to 8 passes and 8 KiB to 1 GiB")
+        raise KeysUsageError("Argon2id's limits are 8 KiB to 1 GiB, and at most 8 GiB over all passes")
     salt = _text(secrets.token_bytes(_SALT_SIZE))
     return {"name": "argon2id", "opslimit": opslimit, "memlimit": memlimit, "salt": salt}
 
@@ -116,6 +118,8 @@ def read(directory: Path) -> dict[str, Any]:
         raise KeystoreUnavailable(f"the keystore can't be read: {error.strerror}") from None
     if len(raw) > _MAX_FILE:
         raise KeystoreInvalid("the keystore file is too large")
+    if raw.count(b"[") + raw.count(b"{") > _MAX_BRACKETS:
+        raise KeystoreInvalid("the keystore file is nested too deeply")
     try:
         content = json.loads(raw, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError):
@@ -229,8 +233,8 @@ def _members(content: object, kinds: Mapping[str, type], what: str) -> dict[str,
 
 def _kdf_allowed(opslimit: int, memlimit: int) -> bool:
     return (
-        pwhash.argon2id.OPSLIMIT_MIN <= opslimit <= _MAX_OPSLIMIT
-        and pwhash.argon2id.MEMLIMIT_MIN <= memlimit <= _MAX_MEMLIMIT
+        pwhash.argon2id.MEMLIMIT_MIN <= memlimit <= _MAX_MEMLIMIT
+        and pwhash.argon2id.OPSLIMIT_MIN <= opslimit <= _MAX_FILLED // memlimit
     )
 
 
