@@ -5,6 +5,7 @@ pytest_plugins = [
     "tests.fixtures.anvil",
     "tests.fixtures.azurite",
     "tests.fixtures.stores",
+    "tests.fixtures.transaction_stores",
     "tests.fixtures.postgres",
     "tests.fixtures.databases",
     "tests.fixtures.paper_nodes",

@@ -32,7 +32,7 @@ async def build(node: Node, digest: str) -> proof.Proof:
 
 
 async def _related(node: Node, digest: str) -> list[StoredStatement]:
-    """Transfers of a document, each before its receipts, oldest first; of very many the newest that a proof can hold."""
+    """Transfers of a document, each before its receipts, oldest first; of very many the newest that a proof holds."""
     chosen: list[str] = []
     for transfer in reversed(await node.store.transfers_of(digest)):
         group = [transfer.id, *(each.receipt for each in transfer.deliveries if each.receipt)]
