@@ -131,6 +131,8 @@ class Rpc:
 
     async def _request(self, calls: Sequence[tuple[str, Sequence[object]]]) -> list[Any]:
         import aiohttp
+
+        _load_web3()
         from web3.exceptions import Web3Exception
 
         provider = self._connect()
@@ -159,12 +161,9 @@ class Rpc:
 
     def _connect(self) -> AsyncHTTPProvider:
         if self._provider is None:
-            limit = sys.getrecursionlimit()
             import aiohttp
             from web3 import AsyncHTTPProvider
 
-            # A library behind web3 raises this to 100,000, and deeply nested JSON from anyone could end the process.
-            sys.setrecursionlimit(limit)
             # The provider's own retries are off: what is repeated, and when, is the caller's decision.
             self._provider = AsyncHTTPProvider(
                 self._url,
@@ -172,6 +171,17 @@ class Rpc:
                 exception_retry_configuration=None,
             )
         return self._provider
+
+
+def _load_web3() -> None:
+    """Import web3 and keep the recursion limit, which a library behind it raises to 100,000.
+
+    With that limit, deeply nested JSON from anyone ends the process instead of raising RecursionError.
+    """
+    limit = sys.getrecursionlimit()
+    import web3  # noqa: F401 - for its effect
+
+    sys.setrecursionlimit(limit)
 
 
 async def _batch(provider: AsyncHTTPProvider, calls: Sequence[tuple[str, Sequence[object]]]) -> list[RPCResponse]:

@@ -224,6 +224,7 @@ def test_members_are_listed_suspended_and_readmitted(network: Shell) -> None:
 def test_what_can_not_be_done_says_so_in_one_line(
     network: Shell, words: tuple[str, ...], code: int, error: str
 ) -> None:
+    (network.folder / "wrong-token").write_text("guessed\n")
     network.run(*words, code=code)
     assert error in network.errors
     assert "Traceback" not in network.errors
