@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import random
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,22 @@ def test_the_statements_say_what_sha256sum_says(tmp_path: Path) -> None:
     claim = json.loads(b64url_decode(last.split(".")[1]))["packet"]
     assert claim["documents"] == [f"sha256:{hashlib.sha256(token.encode()).hexdigest()}" for token in documents]
     assert claim["to"] == [{"key": packet.key_id(recipient)}]
+
+
+@stock_tools.needs("openssl")
+@pytest.mark.parametrize("options", [[], ["-pq"]], ids=["X25519", "mlkem768x25519"])
+def test_the_specification_is_followed_by_hand(options: list[str], tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    key, recipient = keygen(tmp_path / "keys", *options)
+    key.rename(tmp_path / "key.txt")
+    seal({"2026/certificate.txt": b"conforms"}, tmp_path / "packet.age", recipient)
+    page = (Path(__file__).parents[2] / "docs/packet.md").read_text()
+    (lines,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    stock_tools.run(f"set -e\n{lines}", cwd=tmp_path)
+    assert (tmp_path / "document/2026/certificate.txt").read_bytes() == b"conforms"
+    changed = lines.replace("| tar x\n", "| tar x\nprintf x >> document/2026/certificate.txt\n", 1)
+    with pytest.raises(subprocess.CalledProcessError):
+        stock_tools.run(f"set -e\n{changed}", cwd=tmp_path)
 
 
 def test_a_packet_made_by_the_stock_tools_is_opened(tmp_path: Path) -> None:
