@@ -15,6 +15,7 @@ from typing import Any
 
 from nacl import pwhash
 from nacl.exceptions import CryptoError
+from nacl.exceptions import RuntimeError as NaClRuntimeError
 from nacl.secret import SecretBox
 
 from keys.errors import (
@@ -48,9 +49,9 @@ _MAX_FILE = 64 << 10
 _MAX_BRACKETS = 512
 _MAX_NAME = 200
 _MAX_INT = (1 << 53) - 1  # what every JSON reader keeps exact
-# A file that asks for more would let whoever wrote it stop the node. Time goes with the bytes filled over all passes.
-_MAX_MEMLIMIT = 1 << 30
-_MAX_FILLED = 8 << 30
+# A file that asks for more would let whoever wrote it stop the node.
+_MAX_MEMLIMIT = pwhash.argon2id.MEMLIMIT_SENSITIVE
+_MAX_OPSLIMIT = 16
 _SALT_SIZE = pwhash.argon2id.SALTBYTES
 _BOX_SIZE = 32 + SecretBox.NONCE_SIZE + SecretBox.MACBYTES  # each holds 32 bytes
 
@@ -68,17 +69,23 @@ def check_facts(name: str, chain_id: int, created: int) -> None:
 def new_kdf(opslimit: int, memlimit: int) -> dict[str, Any]:
     """Argon2id's parameters with a fresh salt. Raises KeysUsageError outside the limits."""
     if not _kdf_allowed(opslimit, memlimit):
-        raise KeysUsageError("Argon2id's limits are 8 KiB to 1 GiB, and at most 8 GiB over all passes")
+        raise KeysUsageError("Argon2id's limits are 1 to 16 passes and 8 KiB to 1 GiB")
     salt = _text(secrets.token_bytes(_SALT_SIZE))
     return {"name": "argon2id", "opslimit": opslimit, "memlimit": memlimit, "salt": salt}
 
 
 def derive(passphrase: bytes, kdf: dict[str, Any]) -> bytes:
-    """The master key. Raises PassphraseInvalid when the passphrase is empty."""
+    """The master key.
+
+    Raises PassphraseInvalid when the passphrase is empty, KeystoreUnavailable without the memory.
+    """
     if not passphrase:
         raise PassphraseInvalid("a keystore needs a passphrase that is not empty")
     salt = _bytes(kdf["salt"])
-    return pwhash.argon2id.kdf(SecretBox.KEY_SIZE, passphrase, salt, kdf["opslimit"], kdf["memlimit"])
+    try:
+        return pwhash.argon2id.kdf(SecretBox.KEY_SIZE, passphrase, salt, kdf["opslimit"], kdf["memlimit"])
+    except NaClRuntimeError:
+        raise KeystoreUnavailable(f"the passphrase needs {kdf['memlimit'] >> 20} MiB of memory to be checked") from None
 
 
 def seal(document: dict[str, Any], opened: dict[str, bytes], master: bytes) -> dict[str, Any]:
@@ -143,12 +150,22 @@ def write_new(directory: Path, content: dict[str, Any]) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _temporary(directory, content) as temporary:
             try:
-                # Claims the name, which rename would not, and hard links don't exist everywhere.
-                os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+                _publish(temporary, final)
             except FileExistsError:
                 raise KeystoreExists(f"{directory} holds a keystore already") from None
-            temporary.replace(final)
         _sync(directory)
+
+
+def _publish(temporary: Path, final: Path) -> None:
+    """Give the durable file its name. Raises FileExistsError when the name is taken."""
+    try:
+        os.link(temporary, final)
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links here (a USB stick): looking first is the best that is left
+        if os.path.lexists(final):
+            raise FileExistsError from None
+        temporary.replace(final)
 
 
 def replace(directory: Path, content: dict[str, Any]) -> None:
@@ -233,8 +250,8 @@ def _members(content: object, kinds: Mapping[str, type], what: str) -> dict[str,
 
 def _kdf_allowed(opslimit: int, memlimit: int) -> bool:
     return (
-        pwhash.argon2id.MEMLIMIT_MIN <= memlimit <= _MAX_MEMLIMIT
-        and pwhash.argon2id.OPSLIMIT_MIN <= opslimit <= _MAX_FILLED // memlimit
+        pwhash.argon2id.OPSLIMIT_MIN <= opslimit <= _MAX_OPSLIMIT
+        and pwhash.argon2id.MEMLIMIT_MIN <= memlimit <= _MAX_MEMLIMIT
     )
 
 

@@ -39,8 +39,9 @@ def decode(text: str) -> tuple[str, bytes]:
     if text not in (text.lower(), text.upper()):
         raise ValueError("not Bech32: upper and lower case mixed")
     try:
-        words = [_VALUES[character] for character in text[separator + 1 :].lower()]
-    except KeyError:
+        # In ASCII: the lower case of the Kelvin sign is "k".
+        words = [_VALUES[chr(byte)] for byte in text[separator + 1 :].encode("ascii").lower()]
+    except (KeyError, UnicodeEncodeError):
         raise ValueError("not Bech32: a character outside its alphabet") from None
     if _polymod([*_expand(hrp.lower()), *words]) != 1:
         raise ValueError("not Bech32: the checksum does not hold (a typing error?)")

@@ -11,7 +11,7 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from keys import bech32, recipient
 from keys._secret import Secret
-from keys.errors import IdentityInvalid, StanzaInvalid
+from keys.errors import IdentityInvalid, RecipientInvalid, StanzaInvalid
 from keys.protocols import Unwrapper
 from keys.stanza import Stanza
 
@@ -179,14 +179,17 @@ class RsaIdentity(Secret):
 
     @classmethod
     def from_pem(cls, pem: bytes, passphrase: bytes | None = None) -> RsaIdentity:
-        """Read a PEM private key (PKCS #8 or #1). Raises IdentityInvalid when it holds none."""
+        """Read a PEM private key (PKCS #8 or #1). Raises IdentityInvalid when it holds none to use."""
         try:
             key = load_pem_private_key(pem, passphrase)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, UnsupportedAlgorithm):
             raise IdentityInvalid("not a PEM private key, or its passphrase is wrong") from None
         if not isinstance(key, RSAPrivateKey):
             raise IdentityInvalid("the PEM private key is not an RSA key")
-        return cls(key)
+        try:
+            return cls(key)
+        except RecipientInvalid as error:
+            raise IdentityInvalid(str(error)) from None
 
     @property
     def recipient(self) -> str:

@@ -149,7 +149,7 @@ def open_keystore(directory: Path | str, passphrase: bytes) -> Keystore:
     """Open the keystore in ``directory``.
 
     Raises KeystoreMissing, KeystoreInvalid (malformed, or its key derivation asks for more than
-    1 GiB, or 8 GiB over its passes), PassphraseInvalid, WrongPassphrase, KeystoreTampered.
+    1 GiB or 16 passes), PassphraseInvalid, WrongPassphrase, KeystoreTampered.
     """
     return Keystore(*_open(Path(directory), passphrase))
 

@@ -17,6 +17,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -82,12 +83,12 @@ def recipient_id(text: str) -> str:
 def rsa_text(key: RSAPublicKey) -> str:
     """The recipient text of an RSA key.
 
-    Raises RecipientInvalid unless the modulus has 2048 to 8192 bits and the exponent is at least
-    65537 and below 2**32.
+    Raises RecipientInvalid unless the modulus is odd and has 2048 to 8192 bits, and the exponent is
+    at least 65537 and below 2**32.
     """
     numbers = key.public_numbers()
-    if not 2048 <= numbers.n.bit_length() <= 8192 or not 65537 <= numbers.e < 1 << 32:
-        raise RecipientInvalid("an RSA recipient has 2048 to 8192 bits and an exponent of at least 65537")
+    if not 2048 <= numbers.n.bit_length() <= 8192 or not numbers.n & 1 or not 65537 <= numbers.e < 1 << 32:
+        raise RecipientInvalid("an RSA recipient has 2048 to 8192 bits, and an exponent of 65537 or a little more")
     return encode(RSA, key.public_bytes(Encoding.DER, PublicFormat.PKCS1))
 
 
@@ -98,7 +99,7 @@ def rsa_key(public: bytes) -> RSAPublicKey:
     """
     try:
         key = load_der_public_key(public)
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise RecipientInvalid("an RSA recipient does not hold an RSA public key") from None
     if not isinstance(key, RSAPublicKey) or rsa_text(key) != encode(RSA, public):
         raise RecipientInvalid("an RSA recipient does not hold a canonical RSA public key")

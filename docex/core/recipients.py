@@ -24,6 +24,7 @@ from keys.stanza import Stanza
 
 _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _ENC_SIZE = 1120
+_FIELD = 2**255 - 19
 
 
 class RecipientInvalid(UsageError):
@@ -66,7 +67,12 @@ class X25519Recipient:
     _key: x25519.X25519PublicKey = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Raise RecipientInvalid on a wrong size, or a low-order point (it would keep no secret)."""
+        """Raise RecipientInvalid unless ``public`` is a point in its one spelling that keeps a secret.
+
+        RFC 7748 reads other spellings too, but an identity derives its keys from the canonical one.
+        """
+        if int.from_bytes(self.public, "little") >= _FIELD:
+            raise RecipientInvalid("not an X25519 public key in its canonical form")
         try:
             key = x25519.X25519PublicKey.from_public_bytes(self.public)
             x25519.X25519PrivateKey.generate().exchange(key)

@@ -119,7 +119,7 @@ class DecryptingReader(io.RawIOBase):
         except PayloadInvalid as error:
             count = self._decrypt_misplaced(sealed, out, error, final=not final)
         self._start = stop
-        self._done = final
+        self._done = final and self._failure is None
         return count
 
     def _decrypt_misplaced(self, sealed: memoryview, out: memoryview, error: PayloadInvalid, *, final: bool) -> int:
