@@ -46,14 +46,7 @@ def test_the_id_of_a_recipient_is_the_digest_of_its_text() -> None:
 
 @pytest.mark.parametrize("text", TEXTS, ids=["X25519", "hybrid", "RSA"])
 def test_every_other_spelling_is_refused(text: str) -> None:
-    for other in (
-        text.upper(),
-        " " + text,
-        text + "\n",
-        text[:-1],
-        text + "q",
-        text[:10] + text[10].upper() + text[11:],
-    ):
+    for other in (text.upper(), text.capitalize(), " " + text, text + "\n", text[:-1], text + "q"):
         with pytest.raises(RecipientInvalid) as caught:
             parse_recipient(other)
         assert caught.value.code == "recipient_invalid"
