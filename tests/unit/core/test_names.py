@@ -48,7 +48,7 @@ def test_ordinary_names_are_allowed(name: str) -> None:
         ("a/b", "one of the characters"),
         ("a\\b", "one of the characters"),
         ("c:", "one of the characters"),
-        ("a*", 'name \'a\\*\' has one of the characters " \\* / : < > \\? \\\\ \\|'),
+        ("a*", "name 'a\\*' has one of the characters \" \\* / : < > \\? \\\\ \\|"),
         ("a\0", r"U\+0000"),
         ("a\nb", r"U\+000A"),
         ("a\x7f", r"U\+007F"),
