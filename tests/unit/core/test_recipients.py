@@ -95,6 +95,20 @@ def test_a_low_order_point_is_no_recipient(point: bytes) -> None:
         HybridRecipient(good[:1184] + point)
 
 
+@pytest.mark.parametrize("point", [2**255 - 19 + 9, 9 + 2**255, 2**256 - 1])
+def test_a_point_in_a_second_spelling_is_no_recipient(point: int) -> None:
+    assert X25519Recipient((9).to_bytes(32, "little")).public[0] == 9
+    with pytest.raises(RecipientInvalid, match="canonical"):
+        X25519Recipient(point.to_bytes(32, "little"))
+
+
+def test_an_even_rsa_modulus_is_no_recipient() -> None:
+    numbers = rsa.RSAPublicNumbers(65537, (1 << 2047) + 2)
+    public = numbers.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1)
+    with pytest.raises(RecipientInvalid):
+        RsaRecipient(public)
+
+
 def test_an_ml_kem_key_outside_its_field_is_no_recipient() -> None:
     good = parse_recipient(TEXTS[1]).public
     with pytest.raises(RecipientInvalid, match="ML-KEM"):

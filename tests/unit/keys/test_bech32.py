@@ -32,6 +32,8 @@ INVALID = {
     "a12UEL5L": "mixed",
     "aB12uel5l": "mixed",
     "a12uel5m": "checksum",
+    # The Kelvin sign, whose lower case is "k".
+    "age1zv\u212ayg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj": "outside its alphabet",
 }
 
 

@@ -213,6 +213,9 @@ def test_a_weak_rsa_key_is_refused() -> None:
     for key in (rsa.generate_private_key(65537, 1024), rsa.generate_private_key(3, 2048)):
         with pytest.raises(RecipientInvalid, match="2048"):
             RsaIdentity(key)
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        with pytest.raises(IdentityInvalid, match="2048"):
+            RsaIdentity.from_pem(pem)
 
 
 @pytest.mark.parametrize("identity", ALL, ids=kind)

@@ -5,6 +5,7 @@ import copy
 import json
 import os
 import pickle
+import resource
 import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -281,7 +282,7 @@ MALFORMED: dict[str, Change] = {
     "another derivation": lambda c: c["kdf"].update(name="scrypt") or c,
     "100 GiB": lambda c: c["kdf"].update(memlimit=100 << 30) or c,
     "no memory": lambda c: c["kdf"].update(memlimit=0) or c,
-    "two million passes": lambda c: c["kdf"].update(opslimit=2_000_000) or c,
+    "a million passes": lambda c: c["kdf"].update(opslimit=1_000_000) or c,
     "no pass": lambda c: c["kdf"].update(opslimit=0) or c,
     "a short salt": lambda c: c["kdf"].update(salt="AAAA") or c,
     "a salt that is not base64": lambda c: c["kdf"].update(salt="!" * 24) or c,
@@ -356,7 +357,7 @@ def test_facts_that_no_keystore_can_carry_are_refused(tmp_path: Path, name: str,
     assert not (tmp_path / "keys").exists()
 
 
-@pytest.mark.parametrize(("opslimit", "memlimit"), [(0, 8192), (1, 8191), (1, (1 << 30) + 1), (9, 1 << 30)])
+@pytest.mark.parametrize(("opslimit", "memlimit"), [(0, 8192), (17, 8192), (1, 8191), (1, (1 << 30) + 1)])
 def test_derivation_limits_that_could_not_be_read_again_are_not_written(
     tmp_path: Path, opslimit: int, memlimit: int
 ) -> None:
@@ -401,6 +402,34 @@ def test_a_crash_before_the_new_file_is_whole_leaves_the_old_one(folder: Path, m
     assert (folder / "keystore.json").read_bytes() == before
     assert names(folder) == ["keystore.json"]
     assert names(folder.parent / "other") == []
+
+
+def test_a_folder_without_hard_links_holds_a_keystore_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    create(tmp_path / "keys")
+    assert local.open_keystore(tmp_path / "keys", PASSPHRASE).name == "Mine AG"
+    assert names(tmp_path / "keys") == ["keystore.json"]
+    monkeypatch.setattr(_keystore_file, "check_absent", lambda _: None)  # another process was a moment faster
+    with pytest.raises(KeystoreExists):
+        create(tmp_path / "keys", "Other GmbH")
+    assert local.read_public(tmp_path / "keys")["name"] == "Mine AG"
+
+
+def test_a_machine_without_the_memory_for_the_passphrase_says_so(folder: Path) -> None:
+    document = content(folder)
+    document["kdf"]["memlimit"] = 1 << 30
+    store(folder, document)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20), hard))
+    try:
+        with pytest.raises(KeystoreUnavailable, match="1024 MiB"):
+            local.open_keystore(folder, PASSPHRASE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def test_every_error_has_a_code_of_its_own() -> None:
