@@ -22,8 +22,8 @@ class Contents(Protocol):
         """The packet statement."""
 
     @property
-    def payload_digest(self) -> str:
-        """Digest of the payload: the packet without its header."""
+    def payload_digest(self) -> str | None:
+        """Digest of the payload (the packet without its header), if it was taken."""
 
     @property
     def payload_size(self) -> int:

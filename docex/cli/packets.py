@@ -88,6 +88,7 @@ def seal(
             signer=mine.signer,
             issuer=mine.public["account"],
             now=int(time.time()),
+            hash_payload=json,
             progress=meter,
         )
     size = sealed.header_size + sealed.payload_size
@@ -185,6 +186,7 @@ def open_(
                 statements=statements,
                 force=force,
                 max_size=limit,
+                hash_payload=json,
                 progress=meter,
             )
     if json:

@@ -62,22 +62,28 @@ DEFAULT_MAX_SIZE = 1 << 40  # bytes of plaintext; callers who know better set le
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What sealing gives: the statements, and digest and size of the payload (all of the packet behind its header)."""
+    """What sealing gives: the statements, and digest and size of the payload (all of the packet behind its header).
+
+    The digest is None when it was not asked for.
+    """
 
     documents: tuple[Statement, ...]
     packet: Statement
-    payload_digest: str
+    payload_digest: str | None
     payload_size: int
     header_size: int
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What opening gives: the checked statements, in the order of the documents, and which addressee opened it."""
+    """What opening gives: the checked statements, in the order of the documents, and which addressee opened it.
+
+    The payload's digest is None when it was not asked for.
+    """
 
     documents: tuple[Statement, ...]
     packet: Statement
-    payload_digest: str
+    payload_digest: str | None
     payload_size: int
     addressee: Addressee
 
@@ -99,6 +105,7 @@ def seal(
     signer: Signer,
     issuer: str,
     now: int,
+    hash_payload: bool = True,
     progress: Callable[[int], object] = _ignore,
 ) -> Sealed:
     """Seal documents into one packet, in one pass and constant memory.
@@ -110,6 +117,7 @@ def seal(
         signer: signs a `document` statement for each document that has none, and the `packet` statement.
         issuer: the sender's CAIP-10 account.
         now: the time of the statements, seconds since the epoch.
+        hash_payload: take the payload's digest, which a transfer statement needs; it costs as much as the encryption.
         progress: called with the number of document bytes of each step, on the thread that reads them.
 
     Raises:
@@ -127,7 +135,7 @@ def seal(
     if len({addressee.key for addressee in to}) != len(to):
         raise UsageError("the same recipient is named twice")
     packer = Packer(documents, to, signer, issuer, now, progress)
-    writer = EncryptingWriter(destination, [recipient for recipient, _ in recipients])
+    writer = EncryptingWriter(destination, [recipient for recipient, _ in recipients], hash_payload=hash_payload)
     with writer, closing(prefetch(packer.chunks(), AHEAD)) as chunks:
         compressed = map_ordered(lambda chunk: (chunk, compression.compress_frame(chunk)), chunks, WORKERS)
         with closing(compressed):
@@ -139,7 +147,7 @@ def seal(
     return Sealed(
         tuple(packer.statements),
         packer.packet,
-        writer.payload_digest,
+        writer.payload_digest if hash_payload else None,
         writer.payload_size,
         len(writer.header),
     )
@@ -152,6 +160,7 @@ def open_packet(
     *,
     max_size: int = DEFAULT_MAX_SIZE,
     granted: Sequence[str] = (),
+    hash_payload: bool = True,
     progress: Callable[[int], object] = _ignore,
 ) -> Opened:
     """Decrypt a packet, hand its documents to ``sink``, and check everything that the packet itself can settle.
@@ -169,6 +178,7 @@ def open_packet(
         sink: takes the documents; nothing it got may be used before this function returns.
         max_size: the largest number of plaintext bytes to accept.
         granted: key ids that checked `grant` statements add to the addressees.
+        hash_payload: take the payload's digest, to hold it against a transfer statement.
         progress: called with the number of document bytes of each step.
 
     Raises:
@@ -179,7 +189,7 @@ def open_packet(
         LimitExceeded: the packet is larger than allowed.
         KeysError, OSError: from an identity, the source or the sink.
     """
-    reader = DecryptingReader(source, identities, hash_payload=True)
+    reader = DecryptingReader(source, identities, hash_payload=hash_payload)
     frames = compression.FrameReader(reader, max_size)
     with closing(prefetch(frames.frames(), AHEAD)) as ahead:
         chunks = map_ordered(compression.decompress, ahead, WORKERS)
@@ -188,7 +198,8 @@ def open_packet(
     statements = _check_statements(statement.parse_lines(lines, MAX_DOCUMENTS + 1), found)
     documents, packet = statements[:-1], statements[-1]
     addressee = _check_packet(packet, documents, _opening_keys(reader, identities), granted)
-    return Opened(documents, packet, reader.payload_digest, reader.payload_size, addressee)
+    digest = reader.payload_digest if hash_payload else None
+    return Opened(documents, packet, digest, reader.payload_size, addressee)
 
 
 def open_document(source: Source, identities: Sequence[Unwrapper], path: str) -> DocumentReader:

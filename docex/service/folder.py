@@ -56,6 +56,7 @@ def open_into(
     statements: Path | None = None,
     force: bool = False,
     max_size: int = DEFAULT_MAX_SIZE,
+    hash_payload: bool = True,
     progress: Callable[[int], object] = lambda _: None,
 ) -> Opened:
     """Open a packet into the folder ``target``, which is made when it is missing: all documents, or none.
@@ -68,6 +69,7 @@ def open_into(
         statements: a file to write the packet's statements to, one compact JWS a line.
         force: replace files that have the documents' names.
         max_size: the largest number of plaintext bytes to accept.
+        hash_payload: take the payload's digest too.
         progress: called with the number of document bytes of each step.
 
     Raises:
@@ -80,7 +82,7 @@ def open_into(
     if statements is not None:
         _check_file(statements, force=force)
     with folder_sink(target, force=force) as sink, ExitStack() as undo:
-        opened = open_packet(source, identities, sink, max_size=max_size, progress=progress)
+        opened = open_packet(source, identities, sink, max_size=max_size, hash_payload=hash_payload, progress=progress)
         if sender is not None:
             _check_sender(opened, sender)
         if statements is not None:

@@ -63,6 +63,7 @@ async def create(node: Node, documents: Sequence[str], to: Sequence[str]) -> Sto
 
     sealed = await write_blob(node.blobs, blob, seal)
     claim = packet_claim(sealed.packet)
+    assert sealed.payload_digest is not None  # asked for
     transfer = statement.issue(
         node.signer,
         node.account,
