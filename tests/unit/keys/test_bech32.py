@@ -33,7 +33,7 @@ INVALID = {
     "aB12uel5l": "mixed",
     "a12uel5m": "checksum",
     # The Kelvin sign, whose lower case is "k".
-    "age1zv\u212ayg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj": "outside its alphabet",
+    "AGE1ZV\u212aYG2LQZRAA2LNJVQEJ32NKUU0UES2S82HZRYE869XEEXVN73EQUNUJWJ": "outside its alphabet",
 }
 
 
