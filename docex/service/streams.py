@@ -46,7 +46,10 @@ class AsyncSource(io.RawIOBase):
             self._reading = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
             if self._stopped:
                 self._reading.cancel()
-            chunk = self._reading.result()
+            try:
+                chunk = self._reading.result()
+            except CancelledError:  # for asyncio it would mean that the reader was cancelled
+                raise BrokenPipeError("nobody waits for this stream any more") from None
             if chunk is None:
                 return 0
             self._rest = memoryview(chunk)
@@ -56,7 +59,7 @@ class AsyncSource(io.RawIOBase):
         return count
 
     def stop(self) -> None:
-        """Fail the read that a thread waits in, and all later ones, with `concurrent.futures.CancelledError`."""
+        """Fail the read that a thread waits in, and all later ones, with BrokenPipeError (event loop only)."""
         self._stopped = True
         if self._reading is not None:
             self._reading.cancel()
@@ -122,7 +125,7 @@ async def write_blob(
         try:
             result = produce(pipe)
         except BaseException as error:
-            pipe.end(error if isinstance(error, Exception) else CancelledError())
+            pipe.end(error if isinstance(error, Exception) else BrokenPipeError(f"the pipeline ended: {error!r}"))
             raise
         pipe.end()
         return result

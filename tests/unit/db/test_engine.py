@@ -1,0 +1,155 @@
+"""Connections and migrations."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, inspect, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from docex.db.engine import Sessions, make_engine, upgrade
+from docex.db.models import Base, JobRow
+from tests.fixtures.postgres import Postgres
+
+
+def synchronous(url: str) -> str:
+    return url.replace("+aiosqlite", "")
+
+
+def test_the_migrations_make_what_the_models_say(database_url: str) -> None:
+    engine = create_engine(synchronous(database_url))
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
+
+
+def test_the_first_migration_can_be_taken_back(database_url: str) -> None:
+    from importlib import import_module, resources
+
+    from alembic.operations import Operations
+
+    assert resources.files("docex.db.migrations.versions")
+    initial = import_module("docex.db.migrations.versions.0001_initial_tables")
+    engine = create_engine(synchronous(database_url))
+    with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
+        initial.downgrade()
+        assert inspect(connection).get_table_names() == ["alembic_version"]
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        folder = tmp_path / "Müller & 100% ä b"
+        folder.mkdir()
+        yield f"sqlite+aiosqlite:///{folder / 'docex.db'}"
+    else:
+        postgres: Postgres = request.getfixturevalue("postgres")
+        yield postgres.url(postgres.create())
+
+
+async def test_an_upgrade_from_several_processes_at_once_is_one(empty_url: str) -> None:
+    code = "import asyncio, sys; from docex.db.engine import upgrade; asyncio.run(upgrade(sys.argv[1]))"
+    others = [subprocess.Popen([sys.executable, "-c", code, empty_url]) for _ in range(2)]
+    await asyncio.gather(*(upgrade(empty_url) for _ in range(3)))
+    assert [each.wait(60) for each in others] == [0, 0]
+    engine = make_engine(empty_url)
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [("0001",)]
+        tables = await connection.run_sync(lambda it: set(inspect(it).get_table_names()))
+        assert set(Base.metadata.tables) <= tables
+    await engine.dispose()
+
+
+async def test_an_upgrade_of_what_is_current_changes_nothing(database_url: str) -> None:
+    await upgrade(database_url)
+
+
+# --- sessions --------------------------------------------------------------------------------------------------------
+
+
+def job(key: str) -> JobRow:
+    return JobRow(key=key, kind="open", argument="", attempts=0, due=0.0)
+
+
+async def test_readers_do_not_wait_for_a_writer_and_see_what_was_committed(engine: AsyncEngine) -> None:
+    sessions = Sessions(engine)
+    async with sessions.writing() as writer:
+        writer.add(job("a"))
+        await writer.flush()
+        async with asyncio.timeout(5), sessions.reading() as reader:
+            assert (await reader.scalars(select(JobRow.key))).all() == []
+    async with sessions.reading() as reader:
+        assert (await reader.scalars(select(JobRow.key))).all() == ["a"]
+
+
+async def test_nothing_of_a_failed_transaction_is_kept(engine: AsyncEngine) -> None:
+    sessions = Sessions(engine)
+
+    async def fail() -> None:
+        async with sessions.writing() as session:
+            session.add(job("a"))
+            await session.flush()
+            await session.execute(text("INSERT INTO jobs SELECT * FROM jobs"))
+
+    with pytest.raises(IntegrityError):
+        await fail()
+    async with sessions.writing() as session:  # the turn was given back
+        assert (await session.scalars(select(JobRow.key))).all() == []
+
+
+async def test_writers_that_are_cancelled_give_their_turn_back(engine: AsyncEngine) -> None:
+    sessions = Sessions(engine)
+    entered = asyncio.Event()
+
+    async def hold() -> None:
+        async with sessions.writing() as session:
+            session.add(job("a"))
+            await session.flush()
+            entered.set()
+            await asyncio.sleep(60)
+
+    holding = asyncio.create_task(hold())
+    await entered.wait()
+    holding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await holding
+    async with asyncio.timeout(5), sessions.writing() as session:
+        assert (await session.scalars(select(JobRow.key))).all() == []
+
+
+async def test_writers_of_several_stores_on_one_engine_take_turns(database_url: str) -> None:
+    """In SQLite a second writer would wait in the driver; here it waits in line, whichever store it belongs to."""
+    engine = make_engine(database_url)
+    first, second = Sessions(engine), Sessions(engine)
+
+    async def write(sessions: Sessions, key: str) -> None:
+        async with sessions.writing() as session:
+            session.add(job(key))
+
+    await asyncio.gather(*(write(first if n % 2 else second, str(n)) for n in range(40)))
+    async with first.reading() as session:
+        assert len((await session.scalars(select(JobRow.key))).all()) == 40
+    await engine.dispose()
+
+
+async def test_sqlite_is_set_up_to_survive_a_power_cut_and_to_keep_references(new_sqlite_engine: AsyncEngine) -> None:
+    async with AsyncSession(new_sqlite_engine) as session:
+        pragmas = [
+            (await session.execute(text(f"PRAGMA {name}"))).scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
+    assert pragmas == ["wal", 2, 1]
+
+
+@pytest.fixture
+async def new_sqlite_engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    made = make_engine(f"sqlite+aiosqlite:///{tmp_path / 'x.db'}")
+    yield made
+    await made.dispose()
