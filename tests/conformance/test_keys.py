@@ -1,168 +1,220 @@
-"""One suite for every Signer, Unwrapper and AccountSigner: what `keys.protocols` promises, on each backend.
+"""What docex relies on in every key, whatever holds it: one suite for each Protocol, run on each backend."""
 
-A backend joins by one more entry in the lists below; nothing here knows how it holds its keys.
-"""
+from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from coincurve import PublicKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from eth_hash.auto import keccak
 from joserfc import jws
 from joserfc.jwk import import_key
 
 from docex.core.recipients import parse_recipient
-from keys import AccountSigner, KeysError, KeysUsageError, Signer, Stanza, StanzaInvalid, Unwrapper
-from keys.account import LocalAccount
+from keys import AccountSigner, KeysUsageError, Signer, Stanza, StanzaInvalid, Unwrapper
+from keys.account import LocalAccount, checksum_address
 from keys.identity import HybridIdentity, RsaIdentity, X25519Identity
-from keys.jwk import thumbprint
 from keys.local import Keystore, create_keystore, export_without_identity, open_keystore
-from keys.recipient import FILE_KEY_SIZE
 from keys.signer import Ed25519Signer
 
+FILE_KEY = b"a file key of 16"
+CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+
 PASSPHRASE = b"of the conformance suite"
-FILE_KEY = b"sixteen byte key"
-ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-MEMBERS = {"Ed25519": {"crv", "kty", "x"}, "ES256": {"crv", "kty", "x", "y"}, "ES256K": {"crv", "kty", "x", "y"}}
-
-Made = Callable[[Path], Keystore]
 
 
-def keystore(folder: Path) -> Keystore:
-    create_keystore(folder / "keys", "Mine AG", 31337, PASSPHRASE, 1_700_000_000, opslimit=1, memlimit=8192)
-    return open_keystore(folder / "keys", PASSPHRASE)
+def keystore(*, identity: bool = True) -> Keystore:
+    """A keystore that was written to disk and opened again."""
+    with TemporaryDirectory() as folder:
+        made, node = Path(folder, "made"), Path(folder, "node")
+        create_keystore(made, "Mine AG", 31337, PASSPHRASE, 1_700_000_000, opslimit=1, memlimit=8192)
+        return open_keystore(made, PASSPHRASE) if identity else export_without_identity(made, node, PASSPHRASE)
 
 
-def exported(folder: Path) -> Keystore:
-    keystore(folder)
-    return export_without_identity(folder / "keys", folder / "node", PASSPHRASE)
+def keystore_identity() -> Unwrapper:
+    identity = keystore().identity
+    assert identity is not None
+    return identity
 
 
-def identity_of(opened: Keystore) -> Unwrapper:
-    assert opened.identity is not None
-    return opened.identity
-
-
-SIGNERS: dict[str, Callable[[Path], Signer]] = {
-    "ed25519": lambda _: Ed25519Signer.generate(),
-    "keystore": lambda folder: keystore(folder).signer,
-    "exported keystore": lambda folder: exported(folder).signer,
+SIGNERS: dict[str, Callable[[], Signer]] = {
+    "local Ed25519": Ed25519Signer.generate,
+    "keystore": lambda: keystore().signer,
+    "keystore without identity": lambda: keystore(identity=False).signer,
 }
-UNWRAPPERS: dict[str, Callable[[Path], Unwrapper]] = {
-    "X25519": lambda _: X25519Identity.generate(),
-    "mlkem768x25519": lambda _: HybridIdentity.generate(),
-    "rsa-oaep-256": lambda _: RsaIdentity.generate(2048),
-    "keystore": lambda folder: identity_of(keystore(folder)),
+UNWRAPPERS: dict[str, Callable[[], Unwrapper]] = {
+    "local X25519": X25519Identity.generate,
+    "local mlkem768x25519": HybridIdentity.generate,
+    "local RSA": lambda: RsaIdentity.generate(2048),
+    "keystore": keystore_identity,
 }
-ACCOUNTS: dict[str, Callable[[Path], AccountSigner]] = {
-    "secp256k1": lambda _: LocalAccount.generate(),
-    "keystore": lambda folder: keystore(folder).account,
-    "exported keystore": lambda folder: exported(folder).account,
+ACCOUNTS: dict[str, Callable[[], AccountSigner]] = {
+    "local": LocalAccount.generate,
+    "keystore": lambda: keystore().account,
+    "keystore without identity": lambda: keystore(identity=False).account,
 }
 
 
-@pytest.fixture(params=SIGNERS)
-def signer(request: pytest.FixtureRequest, tmp_path: Path) -> Signer:
-    return SIGNERS[request.param](tmp_path)
+@pytest.fixture(params=list(SIGNERS.values()), ids=list(SIGNERS))
+def signer(request: pytest.FixtureRequest) -> Signer:
+    made: Signer = request.param()
+    return made
 
 
-@pytest.fixture(params=UNWRAPPERS)
-def unwrapper(request: pytest.FixtureRequest, tmp_path: Path) -> Unwrapper:
-    return UNWRAPPERS[request.param](tmp_path)
+@pytest.fixture(params=list(UNWRAPPERS.values()), ids=list(UNWRAPPERS))
+def make_unwrapper(request: pytest.FixtureRequest) -> Callable[[], Unwrapper]:
+    make: Callable[[], Unwrapper] = request.param
+    return make
 
 
-@pytest.fixture(params=ACCOUNTS)
-def account(request: pytest.FixtureRequest, tmp_path: Path) -> AccountSigner:
-    return ACCOUNTS[request.param](tmp_path)
+@pytest.fixture(params=list(ACCOUNTS.values()), ids=list(ACCOUNTS))
+def account(request: pytest.FixtureRequest) -> AccountSigner:
+    made: AccountSigner = request.param()
+    return made
 
 
-def test_a_signer_has_the_members_of_its_protocol(signer: Signer) -> None:
+def decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def verify(signer: Signer, signature: bytes, message: bytes) -> None:
+    """Check a signature by another library than the one that made it; raise InvalidSignature."""
+    assert signer.alg == "Ed25519"  # a backend of another algorithm adds its check here
+    assert len(signature) == 64
+    Ed25519PublicKey.from_public_bytes(decode(signer.public_jwk["x"])).verify(signature, message)
+
+
+# --- Signer ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_signer_is_recognised_as_one(signer: Signer) -> None:
     assert isinstance(signer, Signer)
+    assert not isinstance(object(), Signer)
 
 
-def test_an_unwrapper_has_the_members_of_its_protocol(unwrapper: Unwrapper) -> None:
-    assert isinstance(unwrapper, Unwrapper)
+@pytest.mark.parametrize("message", [b"", b"a", bytes(range(256)) * 300], ids=len)
+def test_a_signature_holds_for_its_message_only(signer: Signer, message: bytes) -> None:
+    signature = signer.sign(message)
+    verify(signer, signature, message)
+    with pytest.raises(InvalidSignature):
+        verify(signer, signature, message + b"\0")
+    with pytest.raises(InvalidSignature):
+        verify(signer, signature[:-1] + bytes([signature[-1] ^ 1]), message)
 
 
-def test_an_account_has_the_members_of_its_protocol(account: AccountSigner) -> None:
-    assert isinstance(account, AccountSigner)
+@pytest.mark.parametrize("payload", [b"", b"a statement"], ids=len)
+def test_another_jose_library_takes_the_algorithm_the_key_and_the_signature(signer: Signer, payload: bytes) -> None:
+    header = json.dumps({"alg": signer.alg}).encode()
+    signed = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, payload))
+    token = signed + b"." + base64.urlsafe_b64encode(signer.sign(signed)).rstrip(b"=")
+    parsed = jws.deserialize_compact(token, import_key({**signer.public_jwk}), algorithms=[signer.alg])
+    assert parsed.payload == payload
 
 
-def test_a_signer_publishes_its_algorithm_key_and_thumbprint(signer: Signer) -> None:
-    assert set(signer.public_jwk) == MEMBERS[signer.alg]
-    assert signer.kid == thumbprint(signer.public_jwk)
+def test_the_public_key_has_the_members_of_its_thumbprint_only(signer: Signer) -> None:
+    required = {"OKP": {"crv", "kty", "x"}, "EC": {"crv", "kty", "x", "y"}}
+    assert signer.public_jwk.keys() == required[signer.public_jwk["kty"]]
+    canonical = json.dumps(signer.public_jwk, sort_keys=True, separators=(",", ":")).encode()
+    assert decode(signer.kid) == hashlib.sha256(canonical).digest()
     assert len(signer.kid) == 43
 
 
-@pytest.mark.parametrize("payload", [b"", b"statement", bytes(range(256)) * 40])
-def test_a_signature_is_one_that_another_jose_library_accepts(signer: Signer, payload: bytes) -> None:
-    def b64(data: bytes) -> str:
-        return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-    signing_input = b64(json.dumps({"alg": signer.alg}).encode()) + "." + b64(payload)
-    signature = signer.sign(signing_input.encode())
-    assert len(signature) == 64
-    key = import_key({**signer.public_jwk})
-    token = f"{signing_input}.{b64(signature)}"
-    assert jws.deserialize_compact(token, key, algorithms=[signer.alg]).payload == payload
-
-
-def test_what_a_caller_does_to_the_public_key_stays_with_the_caller(signer: Signer) -> None:
+def test_a_caller_can_not_change_a_signers_public_key(signer: Signer) -> None:
+    before = dict(signer.public_jwk)
     signer.public_jwk["x"] = "changed"
-    assert signer.kid == thumbprint(signer.public_jwk)
+    assert signer.public_jwk == before
 
 
-def test_an_unwrapper_opens_what_was_wrapped_for_its_recipient(unwrapper: Unwrapper) -> None:
-    recipient = parse_recipient(unwrapper.recipient)
-    assert recipient.text == unwrapper.recipient
-    assert unwrapper.unwrap([recipient.wrap(FILE_KEY)]) == FILE_KEY
-    assert len(FILE_KEY) == FILE_KEY_SIZE
+# --- Unwrapper ------------------------------------------------------------------------------------------------------
 
 
-def test_an_unwrapper_finds_its_stanza_wherever_it_stands(unwrapper: Unwrapper) -> None:
-    others = [parse_recipient(make(Path()).recipient).wrap(bytes(16)) for make in list(UNWRAPPERS.values())[:3]]
-    unknown = Stanza("example.com/enigma", ("a",), b"b")
-    mine = parse_recipient(unwrapper.recipient).wrap(FILE_KEY)
-    assert unwrapper.unwrap([unknown, *others, mine]) == FILE_KEY
-    assert unwrapper.unwrap((mine, *others, unknown)) == FILE_KEY
-    assert unwrapper.unwrap([unknown, *others]) is None
-    assert unwrapper.unwrap([]) is None
+def test_an_unwrapper_is_recognised_as_one(make_unwrapper: Callable[[], Unwrapper]) -> None:
+    assert isinstance(make_unwrapper(), Unwrapper)
+    assert not isinstance(object(), Unwrapper)
 
 
-def test_an_unwrapper_gives_nothing_for_a_changed_body(unwrapper: Unwrapper) -> None:
-    stanza = parse_recipient(unwrapper.recipient).wrap(FILE_KEY)
-    body = bytes([stanza.body[0] ^ 1]) + stanza.body[1:]
-    assert unwrapper.unwrap([Stanza(stanza.type, stanza.args, body)]) is None
+def test_an_unwrapper_opens_what_its_recipient_wrapped(make_unwrapper: Callable[[], Unwrapper]) -> None:
+    identity = make_unwrapper()
+    stanza = parse_recipient(identity.recipient).wrap(FILE_KEY)
+    assert identity.unwrap([stanza]) == FILE_KEY
+    assert parse_recipient(identity.recipient).text == identity.recipient
 
 
-def test_an_unwrapper_refuses_a_malformed_stanza_of_its_own_type(unwrapper: Unwrapper) -> None:
-    stanza = parse_recipient(unwrapper.recipient).wrap(FILE_KEY)
+def test_an_unwrapper_finds_its_stanza_in_any_place(make_unwrapper: Callable[[], Unwrapper]) -> None:
+    identity = make_unwrapper()
+    mine = parse_recipient(identity.recipient).wrap(FILE_KEY)
+    others = [parse_recipient(make().recipient).wrap(b"another file key") for make in UNWRAPPERS.values()]
+    others.append(Stanza("example.com/unknown", ("x", "y", "z"), b"body"))
+    for place in range(len(others) + 1):
+        assert identity.unwrap([*others[:place], mine, *others[place:]]) == FILE_KEY
+
+
+def test_an_unwrapper_has_nothing_to_say_about_the_stanzas_of_others(make_unwrapper: Callable[[], Unwrapper]) -> None:
+    others = [parse_recipient(make().recipient).wrap(FILE_KEY) for make in UNWRAPPERS.values()]
+    others.append(Stanza("example.com/unknown", (), b""))
+    assert make_unwrapper().unwrap(others) is None
+    assert make_unwrapper().unwrap([]) is None
+
+
+def test_a_damaged_body_is_not_for_this_identity(make_unwrapper: Callable[[], Unwrapper]) -> None:
+    identity = make_unwrapper()
+    stanza = parse_recipient(identity.recipient).wrap(FILE_KEY)
+    for position in (0, len(stanza.body) // 2, len(stanza.body) - 1):
+        body = bytearray(stanza.body)
+        body[position] ^= 0x10
+        assert identity.unwrap([Stanza(stanza.type, stanza.args, bytes(body))]) is None
+
+
+def test_a_malformed_stanza_of_the_own_type_spoils_the_header(make_unwrapper: Callable[[], Unwrapper]) -> None:
+    identity = make_unwrapper()
+    good = parse_recipient(identity.recipient).wrap(FILE_KEY)
     for args, body in (
-        ((), stanza.body),
-        ((*stanza.args, "more"), stanza.body),
-        (stanza.args, stanza.body + b"\0"),
-        (stanza.args, b""),
+        ((), good.body),
+        ((*good.args, "more"), good.body),
+        ((good.args[0][:-1],), good.body),
+        (good.args, good.body[:-1]),
+        (good.args, good.body + b"\0"),
+        (good.args, b""),
     ):
-        with pytest.raises(StanzaInvalid) as caught:
-            unwrapper.unwrap([Stanza(stanza.type, args, body)])
-        assert isinstance(caught.value, KeysError)
+        with pytest.raises(StanzaInvalid):
+            identity.unwrap([good, Stanza(good.type, args, body)])
 
 
-@pytest.mark.parametrize("digest", [bytes(32), b"\xff" * 32, bytes(range(32))], ids=["0", "max", "any"])
-def test_an_account_signs_digests_that_recover_its_address(account: AccountSigner, digest: bytes) -> None:
+def test_a_file_key_of_another_size_is_never_given(make_unwrapper: Callable[[], Unwrapper]) -> None:
+    identity = make_unwrapper()
+    for size in (15, 17, 32):
+        stanza = parse_recipient(identity.recipient).wrap(bytes(size))
+        with pytest.raises(StanzaInvalid):
+            identity.unwrap([stanza])
+
+
+# --- AccountSigner --------------------------------------------------------------------------------------------------
+
+
+def test_an_account_is_recognised_as_one(account: AccountSigner) -> None:
+    assert isinstance(account, AccountSigner)
+    assert not isinstance(object(), AccountSigner)
+
+
+@pytest.mark.parametrize("digest", [bytes(32), b"\xff" * 32, hashlib.sha256(b"a").digest()], ids=["0", "ff", "sha256"])
+def test_the_account_can_be_recovered_from_its_signature(account: AccountSigner, digest: bytes) -> None:
     r, s, parity = account.sign_digest(digest)
-    assert 0 < r < ORDER
-    assert 0 < s <= ORDER // 2
+    assert 0 < r < CURVE_ORDER
+    assert 0 < s <= CURVE_ORDER // 2
+    assert parity in (0, 1)
     signature = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([parity])
     point = PublicKey.from_signature_and_message(signature, digest, hasher=None).format(compressed=False)
-    from eth_utils.address import to_checksum_address
-    from eth_utils.crypto import keccak
-
-    assert account.address == to_checksum_address(keccak(point[1:])[-20:])
+    assert checksum_address(keccak(point[1:])[-20:]) == account.address
 
 
-def test_an_account_signs_nothing_but_a_digest(account: AccountSigner) -> None:
+@pytest.mark.parametrize("size", [0, 31, 33, 64])
+def test_an_account_signs_nothing_but_a_digest(account: AccountSigner, size: int) -> None:
     with pytest.raises(KeysUsageError):
-        account.sign_digest(b"a message")
+        account.sign_digest(bytes(size))
