@@ -121,7 +121,7 @@ class LazyGroup(TyperGroup):
 
 
 def _settle_output() -> None:
-    """Where output can't be written (and the command has said so), give the interpreter's last flush somewhere to go."""
+    """Where output can't be written, and the command has said so, let the interpreter's last flush succeed."""
     try:
         sys.stdout.flush()
     except OSError:

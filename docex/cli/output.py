@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,7 @@ def parse_size(text: str) -> int:
         raise UsageError(f"not a size: {text!r} (for example 500MB, 2GiB or a number of bytes)")
     number, unit, binary = match.groups()
     decimal = bool(unit) and not binary and text.strip()[-1] in "bB"
-    return int(float(number) * (1000 if decimal else 1024) ** _POWERS[(unit or "").upper()])
+    return int(Fraction(number) * (1000 if decimal else 1024) ** _POWERS[(unit or "").upper()])
 
 
 def moment(seconds: int) -> str:
@@ -130,20 +131,20 @@ class Meter:
         self._done += count
         if not self._watched or time.monotonic() < self._start:
             return
-        if self._progress is None:
-            self._progress = self._show()
         done = self._done
         if self._position is not None:
             with suppress(OSError, ValueError):  # a pipe has no position
                 done = self._position()
+        if self._progress is None:
+            self._progress = self._show(done)
         self._progress.update(self._task, completed=done)
 
-    def _show(self) -> Progress:
+    def _show(self, done: int) -> Progress:
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
         progress = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = progress.add_task(self._title, total=self._total)
+        self._task = progress.add_task(self._title, total=self._total, completed=done)
         progress.start()
         return progress

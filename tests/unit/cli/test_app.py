@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import typer
@@ -73,7 +74,10 @@ def test_a_group_without_a_command_shows_its_help() -> None:
         (["keystore", "shwo", "x"], "No such command 'shwo'. Did you mean 'show'? (see docex keystore --help)"),
         (["seal", "x"], "Missing option '--output' / '-o'. (see docex seal --help)"),
         (["seal", "-o", "x"], "Missing argument 'FILE'. (see docex seal --help)"),
-        (["open", "x", "-o", "y", "--forse"], "No such option: --forse (Possible options: --force, --from) (see docex open --help)"),
+        (
+            ["open", "x", "-o", "y", "--forse"],
+            "No such option: --forse (Possible options: --force, --from) (see docex open --help)",
+        ),
         (
             ["keygen", "x", "--name", "n", "--chain-id", "one"],
             "Invalid value for '--chain-id': 'one' is not a whole number (see docex keygen --help)",
@@ -158,7 +162,9 @@ def test_options_that_typer_must_convert_still_do(monkeypatch: pytest.MonkeyPatc
     def register(app: typer.Typer) -> None:
         @app.command("seal")
         def seal(
-            ratio: float = 1.0, count: int = typer.Option(1, min=1, max=3), names: list[str] = typer.Option([])
+            ratio: float = 1.0,
+            count: Annotated[int, typer.Option(min=1, max=3)] = 1,
+            names: Annotated[list[str] | None, typer.Option()] = None,
         ) -> None:
             seen.extend([ratio, count, names])
 
