@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import sys
 
 import pytest
@@ -83,7 +84,6 @@ class Terminal:
 
     def __enter__(self) -> Terminal:
         self._master, slave = pty.openpty()
-        os.set_blocking(self._master, False)
         self._stream = open(slave, "w")  # noqa: PTH123 - a descriptor, closed below
         self._monkeypatch.setattr(sys, "stderr", self._stream)
         return self
@@ -94,10 +94,11 @@ class Terminal:
         os.close(self._master)
 
     def shown(self) -> str:
-        try:
-            return os.read(self._master, 1 << 16).decode()
-        except BlockingIOError:
-            return ""
+        """All that has come until nothing has for a moment."""
+        data = b""
+        while select.select([self._master], [], [], 0.2)[0]:
+            data += os.read(self._master, 1 << 16)
+        return data.decode()
 
 
 @pytest.fixture
