@@ -57,6 +57,7 @@ def open_into(
     force: bool = False,
     max_size: int = DEFAULT_MAX_SIZE,
     hash_payload: bool = True,
+    durable: bool = True,
     progress: Callable[[int], object] = lambda _: None,
 ) -> Opened:
     """Open a packet into the folder ``target``, which is made when it is missing: all documents, or none.
@@ -70,6 +71,7 @@ def open_into(
         force: replace files that have the documents' names.
         max_size: the largest number of plaintext bytes to accept.
         hash_payload: take the payload's digest too.
+        durable: wait until the disk has everything.
         progress: called with the number of document bytes of each step.
 
     Raises:
@@ -81,13 +83,13 @@ def open_into(
     """
     if statements is not None:
         _check_file(statements, force=force)
-    with folder_sink(target, force=force) as sink, ExitStack() as undo:
+    with folder_sink(target, force=force, durable=durable) as sink, ExitStack() as undo:
         opened = open_packet(source, identities, sink, max_size=max_size, hash_payload=hash_payload, progress=progress)
         if sender is not None:
             _check_sender(opened, sender)
         if statements is not None:
             lines = "".join(f"{each.token}\n" for each in (*opened.documents, opened.packet))
-            with new_file(statements, force=force) as file:
+            with new_file(statements, force=force, durable=durable) as file:
                 write_all(file, memoryview(lines.encode("ascii")))
             undo.callback(statements.unlink)
         sink.commit()
@@ -104,7 +106,7 @@ def _check_sender(opened: Opened, sender: Sender) -> None:
 
 
 @contextmanager
-def folder_sink(target: Path, *, force: bool = False) -> Iterator[FolderSink]:
+def folder_sink(target: Path, *, force: bool = False, durable: bool = True) -> Iterator[FolderSink]:
     """A sink for `open_packet` over a folder. Without `FolderSink.commit` the block leaves nothing behind.
 
     Raises:
@@ -119,18 +121,19 @@ def folder_sink(target: Path, *, force: bool = False) -> Iterator[FolderSink]:
         cleanup.callback(shutil.rmtree, name, ignore_errors=True, dir_fd=root)
         staging = os.open(name, _DIRECTORY, dir_fd=root)
         cleanup.callback(os.close, staging)
-        with closing(FolderSink(target, root, staging, force=force)) as sink:
+        with closing(FolderSink(target, root, staging, force=force, durable=durable)) as sink:
             yield sink
 
 
 class FolderSink:
     """Takes documents into a hidden folder; `commit` gives them their names. Made by `folder_sink`."""
 
-    def __init__(self, target: Path, root: int, staging: int, *, force: bool) -> None:
+    def __init__(self, target: Path, root: int, staging: int, *, force: bool, durable: bool) -> None:
         self._target = target
         self._root = root
         self._staging = staging
         self._force = force
+        self._durable = durable
         self._paths: list[str] = []
         self._file: FileIO | None = None
 
@@ -144,7 +147,7 @@ class FolderSink:
         return lambda data: write_all(file, data)
 
     def commit(self) -> None:
-        """Move the documents to their names, durably: all of them, or none.
+        """Move the documents to their names: all of them, or none.
 
         Raises:
             AlreadyExists: a name is taken.
@@ -156,9 +159,10 @@ class FolderSink:
         with ExitStack() as undo:
             for number, path in enumerate(self._paths):
                 self._move(str(number), path, undo)
-            for folder in {names.split(path)[0] for path in self._paths} | {""}:
-                self._sync(folder)
-            _sync(self._target.absolute().parent)
+            if self._durable:
+                for folder in {names.split(path)[0] for path in self._paths} | {""}:
+                    self._sync(folder)
+                _sync(self._target.absolute().parent)
             undo.pop_all()
 
     def close(self) -> None:
@@ -168,7 +172,8 @@ class FolderSink:
 
     def _finish(self) -> None:
         if self._file is not None:
-            os.fsync(self._file.fileno())
+            if self._durable:
+                os.fsync(self._file.fileno())
             self._file.close()
             self._file = None
 
@@ -219,8 +224,10 @@ class FolderSink:
 
 
 @contextmanager
-def new_file(path: Path, *, force: bool = False) -> Iterator[FileIO]:
-    """A file to write that gets its name, durably, when the block ends well, and leaves nothing behind otherwise.
+def new_file(path: Path, *, force: bool = False, durable: bool = True) -> Iterator[FileIO]:
+    """A file to write that gets its name when the block ends well, and leaves nothing behind otherwise.
+
+    With ``durable`` the disk has it by then.
 
     Raises:
         AlreadyExists: ``path`` exists (checked first, and again at the end) and ``force`` is not set.
@@ -232,12 +239,14 @@ def new_file(path: Path, *, force: bool = False) -> Iterator[FileIO]:
     try:
         with FileIO(os.open(temporary, _NEW, 0o666, dir_fd=folder), "wb") as file:
             yield file
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         if force:
             os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
         else:
             _claim(temporary, folder, path.name, folder, path)
-        os.fsync(folder)
+        if durable:
+            os.fsync(folder)
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=folder)
