@@ -187,6 +187,7 @@ def open_(
                 force=force,
                 max_size=limit,
                 hash_payload=json,
+                durable=False,
                 progress=meter,
             )
     if json:
