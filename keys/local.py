@@ -27,9 +27,9 @@ from keys.protocols import AccountSigner, Signer, Unwrapper
 from keys.recipient import recipient_id
 from keys.signer import Ed25519Signer
 
-# 46 MiB is OWASP's memory for Argon2id, where it asks for one pass; sealing then stays within 64 MiB. Twelve passes took
-# 0.19 s on a server's core (minimum of 25; one pass 0.03 s), libsodium's MODERATE (3 passes, 256 MiB) 0.42 s. Every
-# keystore carries its own figures, so older ones open.
+# 46 MiB is OWASP's memory for Argon2id, where it asks for one pass; sealing then stays within 64 MiB. Twelve passes
+# took 0.19 s on a core of a server (minimum of 25; one pass 0.03 s), libsodium's MODERATE (3 passes, 256 MiB) 0.42 s.
+# Every keystore carries its own figures, so older ones open.
 OPSLIMIT = 12
 MEMLIMIT = 46 << 20
 
