@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -51,11 +52,16 @@ _SIZES: Final = {X25519: 32, HYBRID: HYBRID_PUBLIC_SIZE}
 _MAX_TEXT: Final = 4096
 
 
+@lru_cache(1024)
 def encode(kind: str, public: bytes) -> str:
-    """The text of a recipient of the stanza type ``kind``; ``public`` is the table's data."""
+    """The text of a recipient of the stanza type ``kind``; ``public`` is the table's data.
+
+    Kept, since the checksum over a post-quantum key takes longer than all the rest of sealing a small packet.
+    """
     return bech32.encode(_HRPS[kind], public)
 
 
+@lru_cache(1024)
 def decode(text: str) -> tuple[str, bytes]:
     """The stanza type and the public half that a recipient's text stands for.
 

@@ -104,7 +104,11 @@ def _check_files(files: Sequence[Path], out: Path, *, force: bool) -> None:
         from docex.service.folder import AlreadyExists
 
         raise AlreadyExists(f"{out} exists already")
+    names: set[str] = set()
     for file in files:
+        if file.name in names:
+            raise UsageError(f"two of the documents are called {file.name!r}: rename one, or seal them apart")
+        names.add(file.name)
         try:
             mode = file.stat().st_mode
         except (FileNotFoundError, NotADirectoryError):

@@ -10,9 +10,10 @@ used. Opening hands out bytes before the statements at the end of the packet hav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from itertools import chain
 
 from docex.core import compression, statement, tar
 from docex.core.account import parse_caip10
@@ -136,13 +137,12 @@ def seal(
         raise UsageError("the same recipient is named twice")
     packer = Packer(documents, to, signer, issuer, now, progress)
     writer = EncryptingWriter(destination, [recipient for recipient, _ in recipients], hash_payload=hash_payload)
-    with writer, closing(prefetch(packer.chunks(), AHEAD)) as chunks:
-        compressed = map_ordered(lambda chunk: (chunk, compression.compress_frame(chunk)), chunks, WORKERS)
-        with closing(compressed):
-            for chunk, pieces in compressed:
-                for piece in pieces:
-                    writer.write(piece)
-                packer.recycle(chunk)
+    small = sum(document.size for document in documents) < compression.FRAME_SIZE
+    with writer, closing(_compressed(packer, small=small)) as compressed:
+        for chunk, pieces in compressed:
+            for piece in pieces:
+                writer.write(piece)
+            packer.recycle(chunk)
     assert packer.packet is not None  # the generator ran to its end
     return Sealed(
         tuple(packer.statements),
@@ -151,6 +151,18 @@ def seal(
         writer.payload_size,
         len(writer.header),
     )
+
+
+def _compressed(packer: Packer, *, small: bool) -> Generator[tuple[memoryview, list[bytes | memoryview]], None, None]:
+    """The chunks of the archive, each with the frame made of it. Threads cost a small packet more than they save."""
+    if small:
+        for chunk in packer.chunks():
+            yield chunk, compression.compress_frame(chunk)
+        return
+    with closing(prefetch(packer.chunks(), AHEAD)) as chunks:
+        work = map_ordered(lambda chunk: (chunk, compression.compress_frame(chunk)), chunks, WORKERS)
+        with closing(work):
+            yield from work
 
 
 def open_packet(
@@ -191,15 +203,26 @@ def open_packet(
     """
     reader = DecryptingReader(source, identities, hash_payload=hash_payload)
     frames = compression.FrameReader(reader, max_size)
-    with closing(prefetch(frames.frames(), AHEAD)) as ahead:
-        chunks = map_ordered(compression.decompress, ahead, WORKERS)
-        with closing(chunks):
-            found, lines = unpack(tar.TarReader(tar.ChunkReader(chunks)), sink, progress)
+    with closing(_decompressed(frames.frames())) as chunks:
+        found, lines = unpack(tar.TarReader(tar.ChunkReader(chunks)), sink, progress)
     statements = _check_statements(statement.parse_lines(lines, MAX_DOCUMENTS + 1), found)
     documents, packet = statements[:-1], statements[-1]
     addressee = _check_packet(packet, documents, _opening_keys(reader, identities), granted)
     digest = reader.payload_digest if hash_payload else None
     return Opened(documents, packet, digest, reader.payload_size, addressee)
+
+
+def _decompressed(frames: Iterator[bytes]) -> Generator[bytes, None, None]:
+    """The archive, frame by frame; on threads only when there is more than one frame."""
+    first, second = next(frames, None), next(frames, None)
+    if first is not None:
+        yield compression.decompress(first)
+    if second is None:
+        return
+    with closing(prefetch(chain([second], frames), AHEAD)) as ahead:
+        work = map_ordered(compression.decompress, ahead, WORKERS)
+        with closing(work):
+            yield from work
 
 
 def open_document(source: Source, identities: Sequence[Unwrapper], path: str) -> DocumentReader:

@@ -81,9 +81,9 @@ def open_into(
         OSError: the disk failed or is full.
         DocexError: whatever `docex.core.packet.open_packet` raises.
     """
-    if statements is not None:
-        _check_file(statements, force=force)
     with folder_sink(target, force=force, durable=durable) as sink, ExitStack() as undo:
+        if statements is not None:
+            _check_file(statements, force=force)
         opened = open_packet(source, identities, sink, max_size=max_size, hash_payload=hash_payload, progress=progress)
         if sender is not None:
             _check_sender(opened, sender)
