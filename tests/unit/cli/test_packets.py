@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from docex.core import statement
-from docex.core.claims import Document
+from docex.cli import contents
+from docex.core import claims, statement
 from keys.identity import RsaIdentity
+from keys.recipient import recipient_id
 from tests.unit.cli.support import PASSPHRASE, Member, failure, make_member, run, tree
 
 
@@ -112,7 +113,7 @@ def test_names_are_sealed_composed(mine: Member, smelter: Member) -> None:
         (["quality.pdf", "-o", "quality.pdf", "--force"], "usage", 2, "would be replaced by its own packet"),
         (["quality.pdf", "-o", "mine", "--force"], "conflict", 1, "mine is a folder"),
         (["quality.pdf", "-o", "no/q"], "io_error", 1, "no: No such file or directory"),
-        (["quality.pdf", "quality.pdf", "-o", "q"], "usage", 2, "two documents have the same name"),
+        (["quality.pdf", "quality.pdf", "-o", "q"], "usage", 2, "two of the documents are called 'quality.pdf'"),
         (["quality.pdf", "--kind", "nice", "-o", "q"], "usage", 2, "--kind is one of quality, conformity, carbon"),
         (["quality.pdf", "--folder", "../x", "-o", "q"], "name_invalid", 1, "'..' part"),
         (["quality.pdf", "--to", "smelter.json", "-o", "q"], "usage", 2, "the same recipient is named twice"),
@@ -180,33 +181,29 @@ def test_open_keeps_the_statements(packet: Path) -> None:
     assert [statement.verify(token).type for token in tokens] == ["document", "document", "packet"]
 
 
-def test_a_document_of_someone_else_is_said_to_be_so(packet: Path, mine: Member, smelter: Member) -> None:
-    from docex.cli import contents
-
+def test_a_document_of_someone_else_is_said_to_be_so(
+    mine: Member, smelter: Member, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Passed:
         """What mine signed, in a packet of smelter."""
 
         signer = smelter.opened().signer
-        body = Document("sha256:" + "0" * 64, 1, "a", "text/plain")
+        body = claims.Document("sha256:" + "0" * 64, 1, "a", "text/plain")
         documents = (statement.issue(mine.opened().signer, mine.public["account"], body, 0),)
         payload_digest = "sha256:" + "0" * 64
         payload_size = 1
 
         @property
         def packet(self) -> statement.Statement:
-            claim = statement.claims_module.Packet(
+            claim = claims.Packet(
                 (self.documents[0].digest_text,),
                 smelter.public["account"],
-                (statement.claims_module.Addressee(mine.public["recipient_id"]),),
+                (claims.Addressee(mine.public["recipient_id"]),),
             )
             return statement.issue(self.signer, smelter.public["account"], claim, 0)
 
-    from typer.testing import CliRunner
-    import typer
-
-    app = typer.Typer()
-    app.command()(lambda: contents.show(Passed()))
-    shown = CliRunner().invoke(app).stdout
+    contents.show(Passed())
+    shown = capsys.readouterr().out
     assert f"  a was signed by {mine.public['account']}, key {mine.public['kid']}" in shown
     assert f"To        a key without an account  (key {mine.public['recipient_id']})" in shown
 
@@ -257,8 +254,6 @@ def test_inspect_without_keys(packet: Path) -> None:
 
 
 def test_inspect_names_the_keys_of_rsa_recipients(packet: Path) -> None:
-    from keys.recipient import recipient_id
-
     recipients = [RsaIdentity.generate(2048).recipient for _ in range(2)]
     to = [word for each in recipients for word in ("--to", each)]
     assert run("seal", "quality.pdf", *to, "-k", "mine", "-o", "rsa").exit_code == 0
