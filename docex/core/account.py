@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from eth_hash.auto import keccak
@@ -39,6 +40,7 @@ class Account:
         return f"{NAMESPACE}:{self.chain_id}:{self.address}"
 
 
+@lru_cache(4096)  # the same few accounts again and again, and the checksum is a hash
 def parse_caip10(text: str) -> Account:
     """The account that a CAIP-10 account id names.
 
