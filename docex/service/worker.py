@@ -33,7 +33,9 @@ log = structlog.get_logger(__name__)
 
 async def run(node: Node, interval: float, clock: Callable[[], float] = time.time) -> None:
     """Work until cancelled: look for due jobs and for statements to anchor every ``interval`` seconds."""
-    await asyncio.gather(_repeat(lambda: anchoring.anchor_waiting(node), interval), _work(node, interval, clock))
+    async with asyncio.TaskGroup() as group:  # ends when both have: jobs are given back before the database closes
+        group.create_task(_repeat(lambda: anchoring.anchor_waiting(node), interval))
+        group.create_task(_work(node, interval, clock))
 
 
 async def _work(node: Node, interval: float, clock: Callable[[], float]) -> None:
