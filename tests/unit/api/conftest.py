@@ -1,0 +1,50 @@
+"""The API of a node on a ledger kept on paper, on a real socket."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import uvicorn
+
+from docex.api.app import make_app
+from docex.service.node import Node
+from tests.fixtures.network import Server
+from tests.fixtures.paper_nodes import NewNode
+
+TOKEN = "the token of these tests"
+
+
+@pytest.fixture
+def node(new_node: NewNode) -> Node:
+    return new_node("Mine")
+
+
+@pytest.fixture
+async def url(node: Node) -> AsyncIterator[str]:
+    """The node's address; its worker looks for work so rarely that it does not interfere."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    app = make_app(node, TOKEN, interval=3600)
+    server = Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    while not server.started:
+        assert not serving.done(), serving.result()
+        await asyncio.sleep(0.01)
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    await serving
+
+
+@pytest.fixture
+async def stranger(url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without a token."""
+    async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20, trust_env=False) as made:
+        yield made

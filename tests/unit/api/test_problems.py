@@ -1,0 +1,139 @@
+"""Health, and errors: each one is a problem document, and none tells what it should not."""
+
+import asyncio
+
+import httpx
+import pytest
+from structlog.testing import capture_logs
+
+from docex import errors
+from docex.api import health, problems
+from docex.api.app import make_app
+from docex.service.node import Node
+from keys import KeysError
+from storage import StorageError, StorageUnavailable
+from tests.fixtures.paper_nodes import UNAVAILABLE, Paper
+from tests.fixtures.problems import check_problem
+from tests.unit.api.conftest import TOKEN
+
+
+async def test_a_node_that_lives_says_so(stranger: httpx.AsyncClient) -> None:
+    answer = await stranger.get("/livez")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "parts": {}})
+
+
+async def test_a_node_whose_parts_all_serve_is_ready(stranger: httpx.AsyncClient) -> None:
+    answer = await stranger.get("/readyz")
+    parts = {"database": "ok", "storage": "ok", "ledger": "ok"}
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "parts": parts})
+
+
+async def test_a_part_that_fails_is_named_and_the_others_are_still_asked(
+    stranger: httpx.AsyncClient, node: Node, paper: Paper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unavailable(_: object) -> None:
+        raise StorageUnavailable("no space")
+
+    async def leak(_: object) -> None:
+        raise RuntimeError("postgresql://user:secret@host")
+
+    async def hang(_: object) -> None:
+        await asyncio.sleep(3600)
+
+    paper.ledger.down = UNAVAILABLE
+    monkeypatch.setattr(type(node.blobs), "check", unavailable)
+    monkeypatch.setattr(type(node.store), "check", leak)
+    answer = await stranger.get("/readyz")
+    assert (answer.status_code, answer.json()) == (
+        503,
+        {
+            "status": "unavailable",
+            "parts": {
+                "database": "RuntimeError",
+                "storage": "storage_unavailable: no space",
+                "ledger": "ledger_unavailable: the ledger does not answer",
+            },
+        },
+    )
+    monkeypatch.setattr(health, "_PATIENCE", 0.05)
+    monkeypatch.setattr(type(node.store), "check", hang)
+    assert (await stranger.get("/readyz")).json()["parts"]["database"].startswith("no answer within")
+
+
+async def test_a_suspended_member_s_node_is_not_ready(stranger: httpx.AsyncClient, node: Node, paper: Paper) -> None:
+    paper.ledger.suspend(node.address, paper.clock())
+    answer = await stranger.get("/readyz")
+    assert (answer.status_code, answer.json()["parts"]["ledger"].split(":")[0]) == (503, "not_member")
+
+
+async def test_a_route_or_method_that_is_not_there(stranger: httpx.AsyncClient) -> None:
+    check_problem(await stranger.get("/nothing"), 404, "not_found")
+    answer = await stranger.post("/livez")
+    check_problem(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == "GET"
+
+
+async def raised(node: Node, error: Exception) -> httpx.Response:
+    app = make_app(node, TOKEN, interval=1)
+
+    @app.get("/fail")
+    async def fail() -> None:
+        raise error
+
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
+        return await client.get("/fail")
+
+
+async def test_what_nobody_expected_is_logged_and_not_told(node: Node) -> None:
+    with capture_logs() as logs:
+        body = check_problem(await raised(node, RuntimeError("the secret")), 500, "internal")
+    assert "secret" not in str(body)
+    assert [(each["event"], each["error"]) for each in logs] == [("request_crashed", "RuntimeError('the secret')")]
+
+
+def kinds(root: type[Exception]) -> list[type[Exception]]:
+    return [root, *(each for kind in root.__subclasses__() for each in kinds(kind))]
+
+
+OWN = [
+    kind
+    for root in (errors.DocexError, StorageError, KeysError)
+    for kind in kinds(root)
+    if kind.__module__.split(".")[0] in {"docex", "storage", "keys"}
+]
+
+
+@pytest.mark.parametrize("kind", OWN, ids=lambda kind: kind.__name__)
+async def test_every_error_of_ours_has_a_status_and_its_code(node: Node, kind: type[Exception]) -> None:
+    error = Exception.__new__(kind, "the message")
+    error.args = ("the message",)
+    answer = await raised(node, error)
+    code = kind.code  # type: ignore[attr-defined]
+    body = check_problem(answer, answer.status_code, code)
+    assert 400 <= answer.status_code <= 503
+    assert body["detail"] == str(error)
+    expected = {
+        errors.Unauthorised: 401,
+        errors.Forbidden: 403,
+        errors.NotAddressee: 403,
+        errors.NotFound: 404,
+        errors.Conflict: 409,
+        errors.LengthRequired: 411,
+        errors.LimitExceeded: 413,
+        errors.UsageError: 422,
+        errors.NotMember: 422,
+        errors.LedgerError: 502,
+        errors.LedgerUnavailable: 503,
+        errors.NodeUnavailable: 503,
+    }
+    if kind in expected:
+        assert answer.status_code == expected[kind]
+
+
+def test_a_detail_that_utf_8_can_not_hold_is_still_sent() -> None:
+    answer = problems.problem(404, "not_found", "half a pair: \ud800")
+    assert answer.body == (
+        b'{"type": "urn:docex:problem:not_found", "title": "not found", "status": 404, '
+        b'"detail": "half a pair: \\ud800"}'
+    )
