@@ -6,7 +6,6 @@ the help. A command module has a function ``register(app: typer.Typer)`` that ad
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -94,9 +93,7 @@ class LazyGroup(TyperGroup):
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run and exit: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C, or a command's own code."""
         options["standalone_mode"] = False
-        code = self._guard(lambda: super(LazyGroup, self).main(*args, **options))
-        _settle_output()
-        sys.exit(code)
+        sys.exit(self._guard(lambda: super(LazyGroup, self).main(*args, **options)))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Show the help."""
@@ -118,14 +115,6 @@ class LazyGroup(TyperGroup):
                 raise
             return errors.report(error)
         return code if isinstance(code, int) else 0
-
-
-def _settle_output() -> None:
-    """Where output can't be written, and the command has said so, let the interpreter's last flush succeed."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version(wanted: bool) -> None:
@@ -158,5 +147,4 @@ def _docex(
 
 def run() -> NoReturn:
     """Run the command line with the process's arguments."""
-    get_command(app)(prog_name="docex")
-    raise AssertionError("a run ends with an exit code")
+    sys.exit(get_command(app)(prog_name="docex"))

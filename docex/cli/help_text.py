@@ -19,8 +19,8 @@ def polish(command: TyperCommand | TyperGroup, ctx: Any) -> None:
             vars(param)["display_type_rich"] = _no_type
     if isinstance(command, TyperGroup):
         for inner in command.commands.values():
-            if isinstance(inner, TyperCommand | TyperGroup):
-                polish(inner, ctx)
+            assert isinstance(inner, TyperCommand | TyperGroup)  # typer makes no others
+            polish(inner, ctx)
 
 
 def _no_type(ctx: Any) -> None:
