@@ -88,10 +88,10 @@ class HttpPeers:
 def _url(endpoint: str, path: str) -> str:
     try:
         url = httpx.URL(f"{endpoint.rstrip('/')}/api/v1/{path}")
-        parts = urlsplit(endpoint)
+        parts, host = urlsplit(endpoint), url.host
     except (httpx.InvalidURL, ValueError):
         raise UsageError(f"the endpoint {endpoint[:200]!a} is not an address") from None
-    if parts.scheme not in ("http", "https") or not url.host or parts.username or parts.query or parts.fragment:
+    if parts.scheme not in ("http", "https") or not host or parts.username or parts.query or parts.fragment:
         raise UsageError(f"the endpoint {endpoint[:200]!a} is not an http or https address")
     return str(url)
 
