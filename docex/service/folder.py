@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -21,16 +20,10 @@ from docex.core import names
 from docex.core.age.streams import Source, write_all
 from docex.core.packet import DEFAULT_MAX_SIZE, Opened, open_packet
 from docex.errors import Conflict, PacketError
+from docex.service.files import DIRECTORY, NEW, AlreadyExists, check_file, check_name, claim, mode_of, new_file
 from keys import Unwrapper
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
-_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY
-
-
-class AlreadyExists(Conflict):
-    """Something has the name already, and replacing it was not asked for."""
-
-    code = "already_exists"
+__all__ = ["AlreadyExists", "FolderSink", "Sender", "SenderMismatch", "folder_sink", "new_file", "open_into"]
 
 
 class SenderMismatch(PacketError):
@@ -83,7 +76,7 @@ def open_into(
     """
     with folder_sink(target, force=force, durable=durable) as sink, ExitStack() as undo:
         if statements is not None:
-            _check_file(statements, force=force)
+            check_file(statements, force=force)
         opened = open_packet(source, identities, sink, max_size=max_size, hash_payload=hash_payload, progress=progress)
         if sender is not None:
             _check_sender(opened, sender)
@@ -114,12 +107,12 @@ def folder_sink(target: Path, *, force: bool = False, durable: bool = True) -> I
     """
     with ExitStack() as cleanup:
         _make_folders(target, cleanup)
-        root = os.open(target, _DIRECTORY)
+        root = os.open(target, DIRECTORY)
         cleanup.callback(os.close, root)
         name = f".docex-{secrets.token_hex(8)}"
         os.mkdir(name, 0o700, dir_fd=root)
         cleanup.callback(shutil.rmtree, name, ignore_errors=True, dir_fd=root)
-        staging = os.open(name, _DIRECTORY, dir_fd=root)
+        staging = os.open(name, DIRECTORY, dir_fd=root)
         cleanup.callback(os.close, staging)
         with closing(FolderSink(target, root, staging, force=force, durable=durable)) as sink:
             yield sink
@@ -143,7 +136,7 @@ class FolderSink:
         self._check_free(path)
         number = len(self._paths)
         self._paths.append(path)
-        file = self._file = FileIO(os.open(str(number), _NEW, 0o666, dir_fd=self._staging), "wb")
+        file = self._file = FileIO(os.open(str(number), NEW, 0o666, dir_fd=self._staging), "wb")
         return lambda data: write_all(file, data)
 
     def commit(self) -> None:
@@ -181,20 +174,20 @@ class FolderSink:
         folder, name = names.split(path)
         try:
             with self._folder(folder) as parent:
-                _check_name(name, parent, self._target / path, force=self._force)
+                check_name(name, parent, self._target / path, force=self._force)
         except FileNotFoundError:
             pass  # no such folder yet, so nothing is in it
 
     def _move(self, staged: str, path: str, undo: ExitStack) -> None:
         folder, name = names.split(path)
         with self._folder(folder, undo) as parent:
-            if self._force and _mode(name, parent) is not None:
+            if self._force and mode_of(name, parent) is not None:
                 old = f"{staged}.old"
                 _keep(name, parent, old, self._staging)
                 undo.callback(os.replace, old, path, src_dir_fd=self._staging, dst_dir_fd=self._root)
                 os.replace(staged, name, src_dir_fd=self._staging, dst_dir_fd=parent)
             else:
-                _claim(staged, self._staging, name, parent, self._target / path)
+                claim(staged, self._staging, name, parent, self._target / path)
                 undo.callback(os.unlink, path, dir_fd=self._root)
 
     @contextmanager
@@ -205,11 +198,11 @@ class FolderSink:
         try:
             for part in filter(None, folder.split("/")):
                 walked = names.join(walked, part)
-                if undo is not None and _mode(part, current) is None:
+                if undo is not None and mode_of(part, current) is None:
                     os.mkdir(part, dir_fd=current)
                     undo.callback(_remove_folder, walked, self._root)
                 try:
-                    inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=current)
+                    inner = os.open(part, DIRECTORY | os.O_NOFOLLOW, dir_fd=current)
                 except NotADirectoryError:  # what Linux says about a link here, too
                     raise Conflict(f"{self._target / walked} is a symbolic link or not a folder") from None
                 os.close(current)
@@ -221,74 +214,6 @@ class FolderSink:
     def _sync(self, folder: str) -> None:
         with self._folder(folder) as descriptor:
             os.fsync(descriptor)
-
-
-@contextmanager
-def new_file(path: Path, *, force: bool = False, durable: bool = True) -> Iterator[FileIO]:
-    """A file to write that gets its name when the block ends well, and leaves nothing behind otherwise.
-
-    With ``durable`` the disk has it by then.
-
-    Raises:
-        AlreadyExists: ``path`` exists (checked first, and again at the end) and ``force`` is not set.
-        Conflict: ``path`` is a folder.
-    """
-    _check_file(path, force=force)
-    folder = os.open(path.parent, _DIRECTORY)
-    temporary = f".docex-{secrets.token_hex(8)}"
-    try:
-        with FileIO(os.open(temporary, _NEW, 0o666, dir_fd=folder), "wb") as file:
-            yield file
-            if durable:
-                os.fsync(file.fileno())
-        if force:
-            os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-        else:
-            _claim(temporary, folder, path.name, folder, path)
-        if durable:
-            os.fsync(folder)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=folder)
-        os.close(folder)
-
-
-def _check_file(path: Path, *, force: bool) -> None:
-    folder = os.open(path.parent, _DIRECTORY)
-    try:
-        _check_name(path.name, folder, path, force=force)
-    finally:
-        os.close(folder)
-
-
-def _check_name(name: str, folder: int, shown: Path, *, force: bool) -> None:
-    mode = _mode(name, folder)
-    if mode is not None and stat.S_ISDIR(mode):
-        raise Conflict(f"{shown} is a folder")
-    if mode is not None and not force:
-        raise AlreadyExists(f"{shown} exists already")
-
-
-def _mode(name: str, folder: int) -> int | None:
-    """The type and mode of what has this name, be it a link; None when nothing has it."""
-    try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
-    except FileNotFoundError:
-        return None
-
-
-def _claim(source: str, source_folder: int, name: str, folder: int, shown: Path) -> None:
-    """Give a file a name that nothing has: a link fails where a rename would replace."""
-    try:
-        try:
-            os.link(source, name, src_dir_fd=source_folder, dst_dir_fd=folder, follow_symlinks=False)
-        except FileExistsError:
-            raise
-        except OSError:  # this file system has no hard links: claim the name, then rename over the claim
-            os.close(os.open(name, _NEW, dir_fd=folder))
-            os.replace(source, name, src_dir_fd=source_folder, dst_dir_fd=folder)
-    except FileExistsError:
-        raise AlreadyExists(f"{shown} exists already") from None
 
 
 def _keep(name: str, folder: int, kept: str, kept_folder: int) -> None:
@@ -315,7 +240,7 @@ def _remove_folder(folder: Path | str, root: int | None = None) -> None:
 
 
 def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, _DIRECTORY)
+    descriptor = os.open(folder, DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:
