@@ -13,7 +13,7 @@ mkdir -p "$out"
 cd tools/age
 go build -trimpath -o "$out/" filippo.io/age/cmd/age filippo.io/age/cmd/age-keygen
 # The format's public test vectors: a module of the Go proxy, checked against go.sum like the rest.
-vectors=$(sed -n 's|^c2sp.org/CCTV/age \(v[^ ]*\) h1:.*|\1|p' go.sum)
+vectors=$(sed -n 's|^c2sp.org/CCTV/age \(v[^ /]*\) h1:.*|\1|p' go.sum)
 folder=$(go mod download -json "c2sp.org/CCTV/age@$vectors" | sed -n 's|^\t"Dir": "\(.*\)",*$|\1|p')
 rm -rf ../../.tools/age-vectors
 cp -r "$folder/testdata" ../../.tools/age-vectors
