@@ -100,7 +100,7 @@ def opened_destination(path: Path, *, force: bool) -> Iterator[FileIO]:
         UsageError: standard output is a terminal.
     """
     if path != STANDARD:
-        with new_file(path, force=force, durable=False) as file:  # the system writes it out in its own time
+        with new_file(path, force=force, durable=force) as file:  # the system writes a new file out in its own time
             yield file
         return
     if sys.stdout.isatty():
