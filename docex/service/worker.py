@@ -22,7 +22,7 @@ from docex.service.node import Node, printable
 from keys import KeysError
 from storage import StorageError
 
-LEASE = 60.0
+LEASE = 20.0
 """Seconds that a job stays with a worker that gives no sign of life; one that works renews it."""
 FIRST_RETRY = 1.0
 LAST_RETRY = 3600.0
