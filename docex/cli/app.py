@@ -40,6 +40,7 @@ COMMANDS = (
     Command("keystore", "docex.cli.keys", KEYS, "Show, export and re-protect a keystore."),
     Command("seal", "docex.cli.packets", PACKETS, "Sign, compress and encrypt documents into one packet."),
     Command("open", "docex.cli.packets", PACKETS, "Open a packet, check all of it, and only then keep its documents."),
+    Command("grant", "docex.cli.grant", PACKETS, "Let others open a packet, too, without sealing it again."),
     Command("inspect", "docex.cli.inspect", PACKETS, "Show what a packet says about itself, with keys or without."),
     Command("ledger", "docex.cli.ledger", LEDGER, "Run a development chain; deploy the contracts."),
     Command("members", "docex.cli.members", LEDGER, "Admit members, publish keys and endpoints, list who is who."),

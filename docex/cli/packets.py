@@ -150,6 +150,17 @@ SenderFile = Annotated[
 StatementsFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Also write the signed statements of the packet to a file.")
 ]
+GrantFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--grant", metavar="FILE", help="A grant that lets your key open it: see docex grant. Repeatable."),
+]
+GrantedBy = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="PUBLIC.json", help="Who granted: insist on the key in this public file. Repeatable."),
+]
+HeaderFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A header of docex grant, to use in place of the packet's own.")
+]
 MaxSize = Annotated[str, typer.Option(metavar="SIZE", help="Refuse to unpack more than this, such as 500MB or 2GiB.")]
 
 
@@ -159,6 +170,9 @@ def open_(
     keystore: KeystoreFolder = None,
     identity: IdentityFiles = None,
     sender_file: SenderFile = None,
+    grant: GrantFiles = None,
+    granted_by: GrantedBy = None,
+    header: HeaderFile = None,
     statements: StatementsFile = None,
     max_size: MaxSize = "1TiB",
     passphrase_file: PassphraseFile = None,
@@ -173,31 +187,35 @@ def open_(
     Example:  docex open batch-7.docex --keystore smelter --from mine.json -o received
     """
     limit = output.parse_size(max_size)
-    from docex.cli import contents, parties, streams
+    from docex.cli import contents, granted, parties, streams
 
     with streams.opened_source(source, "Opening") as (stream, meter):
+        grants = granted.read_grants(grant or [], granted_by or [])
         public = parties.read_public(sender_file) if sender_file else None
         keys = unlock.identities(keystore, identity or [], passphrase_file)
         from docex.service import folder
 
         sender = folder.Sender(public.account, public.kid) if public else None
-        with meter:
+        with meter, granted.explained(grants, header):
             opened = folder.open_into(
-                stream,
+                granted.reheaded(stream, header),
                 keys,
                 target,
                 sender=sender,
+                grants=grants,
                 statements=statements,
                 force=force,
                 max_size=limit,
                 hash_payload=json,
-                durable=False,
+                durable=force,
                 progress=meter,
             )
     if json:
-        output.as_json({"folder": str(target), "sender_checked": public is not None, **contents.to_json(opened)})
+        facts = {"folder": str(target), "sender_checked": public is not None, **contents.to_json(opened)}
+        output.as_json(facts | granted.to_json(grants, opened))
     else:
         output.line(f"Opened into {target}")
         contents.show(opened, f"{public.name}, as expected" if public else "")
+        granted.show(grants, opened)
     if public is None:
         output.warning("the signer's key was not checked against the ledger; use --from or docex verify")

@@ -18,12 +18,15 @@ from pathlib import Path
 
 from docex.core import names
 from docex.core.age.streams import Source, write_all
+from docex.core.grant import Grants
 from docex.core.packet import DEFAULT_MAX_SIZE, Opened, open_packet
 from docex.errors import Conflict, PacketError
 from docex.service.files import DIRECTORY, NEW, AlreadyExists, check_file, check_name, claim, mode_of, new_file
 from keys import Unwrapper
 
 __all__ = ["AlreadyExists", "FolderSink", "Sender", "SenderMismatch", "folder_sink", "new_file", "open_into"]
+
+NO_GRANTS = Grants()
 
 
 class SenderMismatch(PacketError):
@@ -46,6 +49,7 @@ def open_into(
     target: Path,
     *,
     sender: Sender | None = None,
+    grants: Grants = NO_GRANTS,
     statements: Path | None = None,
     force: bool = False,
     max_size: int = DEFAULT_MAX_SIZE,
@@ -60,6 +64,7 @@ def open_into(
         identities: the keys to try.
         target: the folder for the documents; their own folders are made inside it.
         sender: whose signature to insist on.
+        grants: grants of access that let keys open it which are no addressees'.
         statements: a file to write the packet's statements to, one compact JWS a line.
         force: replace files that have the documents' names.
         max_size: the largest number of plaintext bytes to accept.
@@ -71,13 +76,23 @@ def open_into(
         AlreadyExists: a name is taken. Nothing was moved.
         Conflict: a folder on the way is a symbolic link or not a folder.
         SenderMismatch: the packet is not from ``sender``.
+        GrantInvalid: one of the ``grants`` is not for this packet, or not from someone who could give access.
         OSError: the disk failed or is full.
         DocexError: whatever `docex.core.packet.open_packet` raises.
     """
     with folder_sink(target, force=force, durable=durable) as sink, ExitStack() as undo:
         if statements is not None:
             check_file(statements, force=force)
-        opened = open_packet(source, identities, sink, max_size=max_size, hash_payload=hash_payload, progress=progress)
+        opened = open_packet(
+            source,
+            identities,
+            sink,
+            max_size=max_size,
+            granted=grants.keys,
+            hash_payload=hash_payload or bool(grants.statements),
+            progress=progress,
+        )
+        opened = grants.check(opened)
         if sender is not None:
             _check_sender(opened, sender)
         if statements is not None:
