@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 
@@ -40,23 +40,32 @@ async def run(node: Node, interval: float, clock: Callable[[], float] = time.tim
 
 async def _work(node: Node, interval: float, clock: Callable[[], float]) -> None:
     busy: set[asyncio.Task[None]] = set()
+    free = asyncio.Event()  # a job has ended: there is room for the next
+
+    def ended(task: asyncio.Task[None]) -> None:
+        busy.discard(task)
+        free.set()
 
     async def claim() -> None:
         for job in await node.store.claim(clock(), LEASE, CONCURRENT - len(busy)):
             task = asyncio.create_task(work_on(node, job, clock))
             busy.add(task)
-            task.add_done_callback(busy.discard)
+            task.add_done_callback(ended)
 
     try:
-        await _repeat(claim, interval)
+        await _repeat(claim, interval, free)
     finally:
         for task in busy:
             task.cancel()
         await asyncio.gather(*busy, return_exceptions=True)
 
 
-async def _repeat(step: Callable[[], Awaitable[object]], interval: float) -> None:
-    """Run a step again and again; what goes wrong is logged once and tried again: the state is in the database."""
+async def _repeat(step: Callable[[], Awaitable[object]], interval: float, wake: asyncio.Event | None = None) -> None:
+    """Run a step every ``interval`` seconds, and at once when woken, until cancelled.
+
+    What goes wrong is logged once and tried again: the state is in the database.
+    """
+    wake = wake or asyncio.Event()
     failure = ""
     while True:
         try:
@@ -65,7 +74,9 @@ async def _repeat(step: Callable[[], Awaitable[object]], interval: float) -> Non
         except Exception as error:  # the loop must outlive whatever a step runs into
             if failure != (failure := repr(error)):
                 log.warning("step_failed", error=failure)
-        await asyncio.sleep(interval)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(wake.wait(), interval)
+        wake.clear()
 
 
 async def work_on(node: Node, job: Job, clock: Callable[[], float] = time.time) -> None:
