@@ -20,7 +20,7 @@ import zstandard
 from docex.errors import CompressionInvalid, LimitExceeded
 
 FRAME_SIZE = 1 << 20
-LEVEL = 3
+LEVEL = 2  # docs/adr/0003-compression-level.md
 MAX_RATIO = 256
 
 # A frame is counted before its own bytes and the skippable frame behind it are.
