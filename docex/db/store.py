@@ -35,7 +35,3 @@ class SqlStore(DocumentTables, TransferTables, BatchTables, JobTables):
         """See the protocol."""
         async with self._reading() as session:
             await session.execute(text("SELECT 1"))
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._engine.dispose()

@@ -23,7 +23,6 @@ class Tables:
     """A database, and the time that rows are dated with."""
 
     def __init__(self, engine: AsyncEngine, clock: Callable[[], float] = time.time) -> None:
-        self._engine = engine
         self._sessions = Sessions(engine)
         self._clock = clock
 

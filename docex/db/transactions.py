@@ -18,9 +18,8 @@ from docex.core.transactions import (
 )
 from docex.db.engine import Sessions
 from docex.db.models import AttemptRow, RetiredNonceRow, TransactionRow
+from docex.db.tables import RACES
 from docex.errors import Conflict, NotFound
-
-_RACES = 20  # tries of a transaction that another one made impossible to commit
 
 
 class SqlTransactionStore:
@@ -37,7 +36,7 @@ class SqlTransactionStore:
 
     async def reserve(self, request: TransactionRequest, first_nonce: int) -> StoredTransaction:
         """See the protocol."""
-        for _ in range(_RACES):
+        for _ in range(RACES):
             try:
                 async with self._sessions.writing() as session:
                     row = await session.get(TransactionRow, request.key)
@@ -64,7 +63,7 @@ class SqlTransactionStore:
 
     async def renumber(self, key: str, nonce: int, first_nonce: int) -> StoredTransaction:
         """See the protocol."""
-        for _ in range(_RACES):
+        for _ in range(RACES):
             try:
                 async with self._sessions.writing() as session:
                     row = await _get(session, key)
@@ -80,28 +79,23 @@ class SqlTransactionStore:
 
     async def add_attempt(self, key: str, attempt: Attempt) -> StoredTransaction:
         """See the protocol."""
-        try:
-            async with self._sessions.writing() as session:
-                row = await _get(session, key)
-                if await session.get(AttemptRow, (key, attempt.nonce, attempt.number)) is None:
-                    session.add(
-                        AttemptRow(
-                            key=key,
-                            nonce=attempt.nonce,
-                            number=attempt.number,
-                            transaction=attempt.transaction,
-                            raw=attempt.raw,
-                            max_fee=str(attempt.max_fee),
-                            tip=str(attempt.tip),
-                            block=attempt.block,
-                        )
+        async with self._sessions.writing() as session:
+            row = await _get(session, key)  # locked: attempts of one row are added one after the other
+            if await session.get(AttemptRow, (key, attempt.nonce, attempt.number)) is None:
+                session.add(
+                    AttemptRow(
+                        key=key,
+                        nonce=attempt.nonce,
+                        number=attempt.number,
+                        transaction=attempt.transaction,
+                        raw=attempt.raw,
+                        max_fee=str(attempt.max_fee),
+                        tip=str(attempt.tip),
+                        block=attempt.block,
                     )
-                    await session.flush()
-                return await _load(session, row)
-        except IntegrityError:
-            found = await self.find(key)
-            assert found is not None  # it was there before the attempt lost its race
-            return found
+                )
+                await session.flush()
+            return await _load(session, row)
 
     async def set_block(self, key: str, status: TransactionStatus, block: BlockRef | None) -> StoredTransaction:
         """See the protocol."""

@@ -107,8 +107,7 @@ async def _ended(thread: asyncio.Future[T]) -> None:
     while not thread.done():
         with suppress(asyncio.CancelledError):
             await asyncio.wait([thread])
-    if not thread.cancelled():
-        thread.exception()  # read, so that asyncio does not report it as lost
+    thread.exception()  # read, so that asyncio does not report it as lost
 
 
 async def write_blob(
@@ -154,6 +153,6 @@ async def on_thread(function: Callable[[], T], undo: Callable[[T], object] | Non
         return await asyncio.shield(future)
     except asyncio.CancelledError:
         await _ended(future)
-        if undo is not None and not future.cancelled() and future.exception() is None:
+        if undo is not None and future.exception() is None:
             await _ended(asyncio.get_running_loop().run_in_executor(_threads, undo, future.result()))
         raise

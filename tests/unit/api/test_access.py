@@ -29,7 +29,7 @@ def routes(node: Node) -> list[tuple[str, str]]:
         route = pending.pop()
         inner = getattr(route, "original_router", None) or getattr(route, "routes", None)
         if isinstance(route, APIRoute):
-            found += [(method, route.path) for method in route.methods]
+            found += [(method, route.path) for method in route.methods or ()]
         elif inner:
             pending += list(getattr(inner, "routes", inner))
     return sorted(found)

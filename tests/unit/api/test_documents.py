@@ -121,7 +121,7 @@ async def test_a_length_that_is_none_is_refused(node: Node, length: str) -> None
     transport = httpx.ASGITransport(app=make_app(node, TOKEN, interval=1))
     headers = [(b"authorization", f"Bearer {TOKEN}".encode()), (b"content-length", length.encode())]
     async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
-        answer = await client.put("/api/v1/documents/a", content=chunked(b"x"), headers=headers)  # type: ignore[arg-type]
+        answer = await client.put("/api/v1/documents/a", content=chunked(b"x"), headers=headers)
     check_problem(answer, 411, "length_required")
 
 

@@ -1,6 +1,7 @@
 """What other nodes call, and the routes around transfers, over real HTTP."""
 
 import io
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -81,7 +82,7 @@ async def test_a_packet_that_is_not_the_announced_one_is_refused_and_not_kept(
     check_problem(await stranger.put(url, content=data[:-1]), 422, "digest_mismatch")
     check_problem(await stranger.put(url, content=b""), 422, "packet_header_invalid")
 
-    async def chunks():  # type: ignore[no-untyped-def]
+    async def chunks() -> AsyncIterator[bytes]:
         yield data
 
     check_problem(await stranger.put(url, content=chunks()), 411, "length_required")

@@ -85,13 +85,13 @@ async def test_transfers_and_receipts_come_along_on_both_sides(node: Node, new_n
         ("receipt", maker.account),
         ("receipt", third.account),
     ]
-    for each in (made.statement, *made.related):
-        check(each, node.address)
+    for evidence in (made.statement, *made.related):
+        check(evidence, node.address)
     theirs = await proofs.build(maker, stored.digest)
     assert theirs.statement.token == made.statement.token
     assert [statement.parse(each.token).type for each in theirs.related] == ["transfer", "receipt"]
-    for each in (theirs.statement, *theirs.related):
-        check(each, maker.address)
+    for evidence in (theirs.statement, *theirs.related):
+        check(evidence, maker.address)
     of_receipt = await proofs.build(maker, said[1].digest_text)
     assert (of_receipt.statement.token, of_receipt.related) == (said[1].token, ())
 

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -194,12 +195,7 @@ class Forger:
         signer, _, _ = keys_of(self.seal_as)
         out = io.BytesIO()
         sources = [
-            packet.DocumentSource(
-                path,
-                len(data),
-                lambda data=data: io.BytesIO(data),
-                statement=self.statements.get(path),  # type: ignore[misc]
-            )
+            packet.DocumentSource(path, len(data), partial(io.BytesIO, data), statement=self.statements.get(path))
             for path, data in self.documents
         ]
         to = [(parse_recipient(keys_of(name)[1].recipient), self.inner_account) for name in self.inner_recipients]

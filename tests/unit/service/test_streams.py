@@ -36,7 +36,7 @@ def _nothing_is_left(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """No thread works on, and asyncio lost no exception."""
     yield
     deadline = time.monotonic() + PATIENCE
-    while streams._threads._idle_semaphore._value < len(streams._threads._threads):  # type: ignore[attr-defined]
+    while streams._threads._idle_semaphore._value < len(streams._threads._threads):
         assert time.monotonic() < deadline, "a stream's thread still works"
         time.sleep(0.01)
     assert not [each for each in threading.enumerate() if each.name.startswith(("docex-prefetch", "docex-map"))]
@@ -138,7 +138,7 @@ async def test_a_stopped_source_fails_the_read_that_waits_and_all_later_ones() -
 
 
 async def test_a_cancelled_caller_waits_for_its_thread_and_the_result_is_undone() -> None:
-    go, undone = threading.Event(), []
+    go, undone = threading.Event(), list[object]()
     work = asyncio.create_task(on_thread(lambda: go.wait(PATIENCE), undo=undone.append))
     await asyncio.sleep(0.02)
     for _ in range(3):  # however often
@@ -151,7 +151,7 @@ async def test_a_cancelled_caller_waits_for_its_thread_and_the_result_is_undone(
 
 
 async def test_what_fails_on_a_thread_after_its_caller_was_cancelled_is_not_undone() -> None:
-    go, undone = threading.Event(), []
+    go, undone = threading.Event(), list[object]()
 
     def fail() -> None:
         go.wait(PATIENCE)

@@ -163,7 +163,9 @@ async def test_a_document_that_was_damaged_on_disk_is_not_sent(mine: Node, maker
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.005, 0.02, 0.05])
-async def test_a_transfer_that_is_cancelled_at_any_moment_is_made_whole_or_not_at_all(mine: Node, maker: Node, moment: float) -> None:
+async def test_a_transfer_that_is_cancelled_at_any_moment_is_made_whole_or_not_at_all(
+    mine: Node, maker: Node, moment: float
+) -> None:
     await deposited(mine, "a", DATA)
     creating = asyncio.create_task(transfers.create(mine, ["a"], [maker.account]))
     await asyncio.sleep(moment)

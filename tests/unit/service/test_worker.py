@@ -76,7 +76,7 @@ async def test_a_job_that_fails_is_put_off_for_longer_each_time(
         drawn.append((least, most))
         return most
 
-    monkeypatch.setattr(worker.random, "uniform", draw)
+    monkeypatch.setattr("random.uniform", draw)
     with capture_logs() as logs:
         await work_on(node, replace(JOB, attempts=attempts), lambda: NOW)
     ceiling = min(LAST_RETRY, 2.0**attempts) if attempts < 100 else LAST_RETRY
