@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -94,7 +93,7 @@ def grant(
     digest = None if payload_digest is None else str(parse_digest(payload_digest))
     with streams.opened_source(source, "Granting") as (stream, _):
         with unlock.opening(unlock.keystore_folder(keystore), passphrase_file) as keystore_opened:
-            packet = _packet(stream, known=source != _STREAM)
+            packet = _packet(stream, regular=source != _STREAM and source.is_file())
             old = packet.header if header is None else granted.read_detached(header)
             named = parties.parties(to or [], recipients_file or [])
             mine = keystore_opened()
@@ -163,14 +162,14 @@ class _Packet:
     payload_size: int | None
 
 
-def _packet(stream: BinaryIO, *, known: bool) -> _Packet:
+def _packet(stream: BinaryIO, *, regular: bool) -> _Packet:
     from docex.core.age import read_header
     from docex.service.grants import check_payload_size
 
     header = read_header(stream)
-    if not known or not stat.S_ISREG((status := os.fstat(stream.fileno())).st_mode):
+    if not regular:
         return _Packet(stream, header, None)
-    size = status.st_size - len(header.raw)
+    size = os.fstat(stream.fileno()).st_size - len(header.raw)
     check_payload_size(size)
     return _Packet(stream, header, size)
 
