@@ -230,7 +230,7 @@ def test_the_stock_tools_open_what_was_granted(packet: Path, tmp_path: Path, hrp
         stock_tools.run(f"mkdir {key}.out && age -d -i {key} q | zstd -d | tar x -C {key}.out", cwd=tmp_path)
         assert Path(f"{key}.out/document/quality.txt").read_bytes() == CONTENT
     page = (Path(__file__).parents[3] / "docs/packet.md").read_text()
-    (command,) = re.findall(r"^\{ cat packet\.age\.header; .*$", page, re.MULTILINE)
+    (command,) = re.findall(r"^ {4}(\{ cat packet\.age\.header; .*)$", page, re.MULTILINE)
     stock_tools.run(command, cwd=tmp_path)
     assert Path("document/quality.txt").read_bytes() == CONTENT
 
