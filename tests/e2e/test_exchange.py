@@ -184,7 +184,11 @@ async def test_members_that_the_consortium_does_not_know_or_has_suspended(
     assert (ready.status_code, ready.json()["parts"]["ledger"].split(":")[0]) == (503, "not_member")
     async with consortium.directory() as directory:
         await directory.readmit(mine.address)
-    await settled(sender, transfer["id"])
+    await asyncio.sleep(1.1)  # times are whole seconds: what is signed from now on is signed by a member
+    await sender.deposit("b", b"content")
+    again = await sender.transfer(["b"], maker)
+    await settled(sender, again["id"])
+    await sender.until(f"transfers/{transfer['id']}", lambda it: it["deliveries"][0]["receipt"])
 
 
 async def test_a_member_with_unpublished_keys_is_not_believed(join: Join, start_node: StartNode) -> None:
