@@ -59,6 +59,12 @@ class DocumentTables(Tables):
             found = await session.scalars(query.order_by(DocumentRow.path).limit(limit))
             return [rows.document(row) for row in found]
 
+    async def superseding(self, statement: str) -> Sequence[StoredStatement]:
+        """See the protocol."""
+        query = select(StatementRow).where(StatementRow.supersedes == statement).order_by(StatementRow.sequence)
+        async with self._reading() as session:
+            return [rows.statement(row) for row in await session.scalars(query)]
+
     async def statement(self, digest: str) -> StoredStatement | None:
         """See the protocol."""
         async with self._reading() as session:

@@ -32,6 +32,7 @@ class StatementRow(Base):
     type: Mapped[str] = mapped_column(String(16))
     issuer: Mapped[str] = mapped_column(Caip10)
     created: Mapped[int] = mapped_column(BigInteger)
+    supersedes: Mapped[str | None] = mapped_column(Digest, index=True)
     batch: Mapped[int | None] = mapped_column(ForeignKey("batches.number"))
     leaf: Mapped[int | None] = mapped_column(BigInteger)
 

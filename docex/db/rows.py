@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from docex.core.claims import Document
 from docex.core.state import (
     Batch,
     BatchState,
@@ -32,6 +33,7 @@ def statement_values(statement: Statement, now: int) -> dict[str, object]:
         "type": statement.type,
         "issuer": statement.issuer,
         "created": now,
+        "supersedes": statement.body.supersedes if isinstance(statement.body, Document) else None,
     }
 
 

@@ -13,8 +13,8 @@ from docex.service.node import Node
 async def build(node: Node, digest: str) -> proof.Proof:
     """The proof for a statement, named by its own digest or by that of the document it is about.
 
-    Statements about it (transfers that carried the document, with their receipts) come along. What is not final on the
-    ledger yet has no anchor in the proof.
+    Statements about it come along: what replaces it, and transfers that carried it, with their receipts. What is not
+    final on the ledger yet has no anchor in the proof.
 
     Raises:
         NotFound: there is no such statement here.
@@ -32,8 +32,8 @@ async def build(node: Node, digest: str) -> proof.Proof:
 
 
 async def _related(node: Node, digest: str) -> list[StoredStatement]:
-    """Transfers of a document, each before its receipts, oldest first; of very many the newest that a proof holds."""
-    chosen: list[str] = []
+    """What replaces a document, and its transfers, each before its receipts, oldest first; the newest that fit."""
+    chosen = [each.digest for each in await node.store.superseding(digest)][-proof.MAX_RELATED :]
     for transfer in reversed(await node.store.transfers_of(digest)):
         group = [transfer.id, *(each.receipt for each in transfer.deliveries if each.receipt)]
         chosen = [*group[: proof.MAX_RELATED - len(chosen)], *chosen]

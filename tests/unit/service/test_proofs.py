@@ -110,3 +110,13 @@ async def test_of_more_transfers_than_a_proof_holds_the_newest_come_along(node: 
     made = await proofs.build(node, document.digest_text)
     assert [each.token for each in made.related] == expected[-proof.MAX_RELATED :]
     assert len(proof.parse(proof.dump(made)).related) == proof.MAX_RELATED
+
+
+async def test_what_replaces_a_document_is_in_its_proof(node: Node) -> None:
+    old = await deposited(node, "a", b"old")
+    new = await deposited(node, "a", b"new", supersedes=old.statement)
+    await anchored(node)
+    made = await proofs.build(node, old.statement)
+    assert [digest_of(each.token) for each in made.related] == [new.statement]
+    assert made.related[0].anchor is not None
+    assert (await proofs.build(node, new.statement)).related == ()

@@ -92,6 +92,7 @@ def upgrade() -> None:
         sa.Column("type", sa.String(length=16), nullable=False),
         sa.Column("issuer", sa.String(length=96), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("supersedes", sa.String(length=71), nullable=True),
         sa.Column("batch", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("leaf", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
@@ -103,6 +104,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest"),
     )
     op.create_index("statements_waiting", "statements", ["batch", "sequence"], unique=False)
+    op.create_index(op.f("ix_statements_supersedes"), "statements", ["supersedes"], unique=False)
     op.create_table(
         "documents",
         sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -199,6 +201,7 @@ def downgrade() -> None:
     op.drop_index("documents_listed", table_name="documents")
     op.drop_index(op.f("ix_documents_digest"), table_name="documents")
     op.drop_table("documents")
+    op.drop_index(op.f("ix_statements_supersedes"), table_name="statements")
     op.drop_index("statements_waiting", table_name="statements")
     op.drop_table("statements")
     op.drop_table("attempts")
