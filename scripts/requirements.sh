@@ -4,3 +4,4 @@ set -euo pipefail
 compile() { .venv/bin/uv pip compile -q --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make requirements" "$@"; }
 compile pyproject.toml --all-extras --group dev -o requirements/dev.txt
 compile pyproject.toml --all-extras -o requirements/run.txt
+echo 'atheris==3.0.0' | compile - -o requirements/fuzz.txt  # the last for Python 3.11; only `make fuzz` installs it

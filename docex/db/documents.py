@@ -59,9 +59,13 @@ class DocumentTables(Tables):
             found = await session.scalars(query.order_by(DocumentRow.path).limit(limit))
             return [rows.document(row) for row in found]
 
-    async def superseding(self, statement: str) -> Sequence[StoredStatement]:
+    async def superseding(self, statement: str, issuer: str) -> Sequence[StoredStatement]:
         """See the protocol."""
-        query = select(StatementRow).where(StatementRow.supersedes == statement).order_by(StatementRow.sequence)
+        query = (
+            select(StatementRow)
+            .where(StatementRow.supersedes == statement, StatementRow.issuer == issuer)
+            .order_by(StatementRow.sequence)
+        )
         async with self._reading() as session:
             return [rows.statement(row) for row in await session.scalars(query)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,20 +22,20 @@ CHAIN_ID: Final = 31337
 _START_SECONDS: Final = 20.0
 _STOP_SECONDS: Final = 10.0
 _LISTENING: Final = b"Listening on "
-# Linux ends the child with its parent, however that dies: prctl(PR_SET_PDEATHSIG = 1, SIGTERM = 15), kept across exec.
+# Linux ends the child with its parent, however that dies: prctl(PR_SET_PDEATHSIG = 1, signal), kept across exec.
 # A launcher sets it and then becomes anvil, since code between fork and exec is unsafe in a process with threads. Its
 # third line closes the race with a parent that died before.
 _LAUNCHER: Final = """import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, 15)
+ctypes.CDLL(None).prctl(1, int(sys.argv[2]))
 os.getppid() == int(sys.argv[1]) or sys.exit("the parent has ended")
-os.execv(sys.argv[2], sys.argv[2:])"""
+os.execv(sys.argv[3], sys.argv[3:])"""
 
 
-def bound_to_parent(command: Sequence[str]) -> list[str]:
-    """``command`` (its first word a path), wrapped so that on Linux it ends when this process does."""
+def bound_to_parent(command: Sequence[str], ending: signal.Signals = signal.SIGTERM) -> list[str]:
+    """``command`` (its first word a path), wrapped so that on Linux it gets a signal when this process ends."""
     if sys.platform != "linux":
         return list(command)
-    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
+    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), str(int(ending)), *command]
 
 
 def find_anvil() -> Path:

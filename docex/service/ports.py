@@ -38,8 +38,8 @@ class Store(Protocol):
     async def statement(self, digest: str) -> StoredStatement | None:
         """The statement with this digest."""
 
-    async def superseding(self, statement: str) -> Sequence[StoredStatement]:
-        """Document statements that say they replace this one, oldest first."""
+    async def superseding(self, statement: str, issuer: str) -> Sequence[StoredStatement]:
+        """Document statements by which an issuer says that they replace this one, oldest first."""
 
     async def add_transfer(
         self, transfer: StoredTransfer, statements: Sequence[Statement], jobs: Sequence[Job]

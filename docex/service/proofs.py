@@ -26,15 +26,15 @@ async def build(node: Node, digest: str) -> proof.Proof:
     if stored is None:
         raise NotFound(f"there is no statement or document with the digest {digest}")
     collected = _Collected(node, {})
-    related = [await collected.evidence(each) for each in await _related(node, stored.digest)]
+    related = [await collected.evidence(each) for each in await _related(node, stored)]
     network = proof.Network(node.network.chain_id, node.network.directory, node.network.notary)
     return proof.Proof(network, await collected.evidence(stored), tuple(related))
 
 
-async def _related(node: Node, digest: str) -> list[StoredStatement]:
+async def _related(node: Node, stored: StoredStatement) -> list[StoredStatement]:
     """What replaces a document, and its transfers, each before its receipts, oldest first; the newest that fit."""
-    chosen = [each.digest for each in await node.store.superseding(digest)][-proof.MAX_RELATED :]
-    for transfer in reversed(await node.store.transfers_of(digest)):
+    chosen = [each.digest for each in await node.store.superseding(stored.digest, stored.issuer)][-proof.MAX_RELATED :]
+    for transfer in reversed(await node.store.transfers_of(stored.digest)):
         group = [transfer.id, *(each.receipt for each in transfer.deliveries if each.receipt)]
         chosen = [*group[: proof.MAX_RELATED - len(chosen)], *chosen]
     found = [await node.store.statement(each) for each in chosen]

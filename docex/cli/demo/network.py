@@ -157,7 +157,8 @@ class Network:
         environment["DOCEX_PASSPHRASE"] = self._passphrase.decode()
         with (member.folder / "node.log").open("wb") as log:
             process = subprocess.Popen(
-                bound_to_parent(command),
+                # Killed with the demo: a node loses nothing by that, and a signal it can handle may come too early.
+                bound_to_parent(command, signal.SIGKILL),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
