@@ -6,6 +6,7 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any, NoReturn
 
+from docex.core.nesting import require_shallow
 from docex.errors import StatementInvalid
 
 
@@ -30,11 +31,12 @@ def b64url_decode(text: str) -> bytes:
 
 
 def load_object(data: bytes) -> dict[str, Any]:
-    """Parse a JSON object; duplicate keys, NaN and floats are refused.
+    """Parse a JSON object; duplicate keys, NaN, floats and deep nesting are refused.
 
     Raises:
         StatementInvalid: the bytes are not such an object.
     """
+    require_shallow(data)
     try:
         value = json.loads(
             data.decode("utf-8"),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
@@ -17,7 +16,6 @@ from docex.core.account import require_checksum
 from docex.core.digest import SIZE, parse_digest
 from docex.core.encoding import load_object
 from docex.core.merkle import MAX_SIZE
-from docex.core.nesting import require_shallow
 from docex.core.statement import MAX_TIME, MAX_TOKEN_BYTES
 from docex.errors import ProofInvalid, StatementInvalid, UsageError
 
@@ -95,7 +93,6 @@ def parse(data: bytes) -> Proof:
     if len(data) > MAX_PROOF_BYTES:
         raise ProofInvalid(f"the proof is longer than {MAX_PROOF_BYTES} bytes")
     try:
-        require_shallow(data)
         value = load_object(data)
     except StatementInvalid as error:
         raise ProofInvalid(f"the proof is unreadable: {error}") from error
@@ -167,23 +164,11 @@ def _evidence(value: Any, where: str) -> Evidence:
     token = members["token"]
     if not isinstance(token, str) or not token.isascii() or not 0 < len(token) <= MAX_TOKEN_BYTES:
         _refuse(f"{where}.token", f"must be a compact JWS of at most {MAX_TOKEN_BYTES} bytes")
-    _require_shallow_token(token, f"{where}.token")
     inclusion = _optional(members["inclusion"], f"{where}.inclusion", _inclusion)
     anchor = _optional(members["anchor"], f"{where}.anchor", _anchor)
     if anchor is not None and inclusion is None:
         _refuse(f"{where}.inclusion", "is missing: an anchor without it says nothing about the statement")
     return Evidence(token, inclusion, anchor)
-
-
-def _require_shallow_token(token: str, where: str) -> None:
-    """Whatever else is wrong with a token is for the verdict to say, but it must live to say it."""
-    for part in token.split(".")[:2]:
-        try:
-            require_shallow(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-        except StatementInvalid as error:
-            _refuse(where, f"is wrong: {error}")
-        except ValueError:
-            continue
 
 
 def _inclusion(value: Any, where: str) -> Inclusion:

@@ -7,13 +7,13 @@ filters are left out, since the sender must know which bytes are sent, when, and
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 from urllib.parse import urlsplit
 
 from docex.errors import LedgerError, LedgerUnavailable, UsageError
+from docex.ledger import kept_recursion_limit
 from docex.ledger.contracts import rejection
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ class Rpc:
     async def _request(self, calls: Sequence[tuple[str, Sequence[object]]]) -> list[Any]:
         import aiohttp
 
-        _load_web3()
-        from web3.exceptions import Web3Exception
+        with kept_recursion_limit():
+            from web3.exceptions import Web3Exception
 
         provider = self._connect()
         try:
@@ -162,7 +162,9 @@ class Rpc:
     def _connect(self) -> AsyncHTTPProvider:
         if self._provider is None:
             import aiohttp
-            from web3 import AsyncHTTPProvider
+
+            with kept_recursion_limit():
+                from web3 import AsyncHTTPProvider
 
             # The provider's own retries are off: what is repeated, and when, is the caller's decision.
             self._provider = AsyncHTTPProvider(
@@ -171,17 +173,6 @@ class Rpc:
                 exception_retry_configuration=None,
             )
         return self._provider
-
-
-def _load_web3() -> None:
-    """Import web3 and keep the recursion limit, which a library behind it raises to 100,000.
-
-    With that limit, deeply nested JSON from anyone ends the process instead of raising RecursionError.
-    """
-    limit = sys.getrecursionlimit()
-    import web3  # noqa: F401 - for its effect
-
-    sys.setrecursionlimit(limit)
 
 
 async def _batch(provider: AsyncHTTPProvider, calls: Sequence[tuple[str, Sequence[object]]]) -> list[RPCResponse]:

@@ -8,6 +8,7 @@ from eth_hash.auto import keccak
 
 from docex.core.account import require_checksum
 from docex.core.transactions import Attempt, TransactionRequest
+from docex.ledger import kept_recursion_limit
 from docex.ledger.market import Fees
 from keys.protocols import AccountSigner
 
@@ -20,7 +21,8 @@ async def sign(
     The private key stays with ``signer``, which sees the 32 bytes to sign. It may be a remote one and take its time, so
     it runs in a thread. Raises KeysError as ``sign_digest`` does.
     """
-    from eth_account.typed_transactions.dynamic_fee_transaction import DynamicFeeTransaction
+    with kept_recursion_limit():
+        from eth_account.typed_transactions.dynamic_fee_transaction import DynamicFeeTransaction
 
     fields: dict[str, object] = {
         "type": 2,

@@ -133,7 +133,7 @@ def test_the_chain_ends_with_its_parent_however_that_dies(anvil_binary: Path, de
 
 
 def test_a_parent_that_is_gone_before_the_launcher_gets_no_chain() -> None:
-    command = [sys.executable, "-I", "-S", "-c", process._LAUNCHER, "1", "/bin/true"]
+    command = [sys.executable, "-I", "-S", "-c", process._LAUNCHER, "1", "15", "/bin/true"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (1, "the parent has ended\n")
 
