@@ -46,7 +46,7 @@ def load_object(data: bytes) -> dict[str, Any]:
         )
     except StatementInvalid:
         raise
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise StatementInvalid("not valid JSON") from error
     if not isinstance(value, dict):
         raise StatementInvalid("not a JSON object")
