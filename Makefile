@@ -5,9 +5,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FUZZ := .tools/fuzz/bin
+SECONDS ?= 600
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help demo test lint fmt bench install tools requirements contracts clean
+.PHONY: help demo test lint fmt bench fuzz install tools requirements contracts clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -27,6 +29,9 @@ fmt: install ## format and fix what can be fixed
 
 bench: install tools ## the benchmarks (minutes; quote medians)
 	$(BIN)/python -m benchmarks
+
+fuzz: .tools/fuzz/.installed ## fuzz the readers of strangers' bytes for SECONDS (600) in all
+	$(FUZZ)/python -m tests.fuzz.run --seconds $(SECONDS)
 
 install: $(VENV)/.installed node_modules/.installed ## Python and Node packages, pinned and hashed
 
@@ -60,4 +65,9 @@ node_modules/.installed: package-lock.json $(VENV)/.uv
 
 .tools/.apt: $(VENV)/.uv
 	scripts/debian-tools.sh
+	@touch $@
+
+.tools/fuzz/.installed: requirements/run.txt requirements/fuzz.txt $(VENV)/.uv
+	scripts/venv.sh $(PYTHON) .tools/fuzz
+	$(BIN)/uv pip install -q --python $(FUZZ)/python --require-hashes -r requirements/run.txt -r requirements/fuzz.txt
 	@touch $@
