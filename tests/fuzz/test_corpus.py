@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz import run
 from tests.fuzz.targets import MAX_INPUT, TARGETS, check
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -32,3 +33,7 @@ def test_a_target_takes_anything(name: str) -> None:
 def test_the_corpus_is_small_and_has_no_other_folder() -> None:
     assert {path.parent.name for path in INPUTS} == set(TARGETS)
     assert sum(path.stat().st_size for path in INPUTS) <= 64 << 10
+
+
+def test_the_runner_knows_every_target_and_no_dictionary_lies_idle() -> None:
+    assert set(run.NAMES) == set(TARGETS) == {path.stem for path in run.HERE.glob("*.dict")}
