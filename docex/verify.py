@@ -67,13 +67,14 @@ def verify(
     2. **signature**: every statement in the proof is well formed and signed by the key that it carries.
     3. **signer**: the issuer was a member, and the key a signing key of its own and valid, at the time of the anchor.
        That time is the anchor's block time as read from the ledger, since the signer's own ``iat`` is only a claim;
-       ``iat`` may not be more than 5 minutes later.
+       ``iat`` may not be more than 5 minutes later. A key retired between the two leaves the row unchecked.
     4. **anchor**: the inclusion path leads from the statement to the batch root, the trusted Notary has the batch under
        the member, block and time that the proof names, the transaction made it, and enough blocks stand on top.
     5. **independent time** (optional): none is defined yet.
-    6. **not revoked**: neither the Notary nor a statement in the proof has the issuer revoking or superseding the
-       statement with effect by ``at``.
-    7. **delivery** (optional): each receipt in the proof is by an addressee of its transfer and names this document.
+    6. **not revoked**: neither the Notary nor a statement in the proof that is provably the issuer's revokes or
+       supersedes the statement with effect by ``at``.
+    7. **delivery** (optional): a receipt in the proof is by an addressee of its transfer and names this document. Those
+       that don't hold are passed over.
 
     Args:
         content: of the document at hand; None to check a statement without its document.
@@ -87,7 +88,7 @@ def verify(
     case = _Case.of(content, proof, trust, facts, at)
     kind = "document" if case.main is None else case.main.type
     rows = (
-        _row(1, "bytes match", kind == "document", case.bytes_match),
+        _row(1, "bytes match", kind == "document" or content is not None, case.bytes_match),
         _row(2, "signature", True, case.signature),
         _row(3, "signer is a member", True, case.signer),
         _row(4, "included and anchored", True, case.anchored),
@@ -207,8 +208,10 @@ class _Case:
 
     def delivered(self, details: dict[str, Any]) -> str:
         """Row 7."""
-        found = details["receipts"] = related.delivered(self.checker, self.statement(), self.related)
-        return "; ".join(f"{item['outcome']} by {item['member']} at {iso(item['time'])}" for item in found)
+        found, passed_over = related.delivered(self.checker, self.statement(), self.related)
+        details["receipts"] = found
+        told = [f"{item['outcome']} by {item['member']} at {iso(item['time'])}" for item in found]
+        return "; ".join([*told, *passed_over])[:2000]
 
     def subject(self, *, proven: bool) -> dict[str, Any]:
         """What the verdict is about, from the signed statement; empty when its signature does not hold.

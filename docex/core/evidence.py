@@ -7,6 +7,7 @@ with what was established.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -14,7 +15,7 @@ from docex.core.account import parse_caip10
 from docex.core.encoding import b64url_decode
 from docex.core.facts import NOT_ASKED, Facts, Trust, Unread
 from docex.core.jwk import canonical
-from docex.core.ledger_types import Anchor, KeyUse, Member, PublishedKey
+from docex.core.ledger_types import Anchor, KeyUse, Member, MembershipPeriod, PublishedKey
 from docex.core.merkle import leaf_hash, verify_inclusion
 from docex.core.proof import AnchorClaim, Evidence, Network
 from docex.core.statement import Statement
@@ -24,6 +25,7 @@ from docex.errors import InclusionInvalid
 MAX_SKEW: Final = 300
 """Seconds by which a signer's clock may run ahead of the chain's."""
 
+EARLIER: Final = "an earlier anchor, such as the issuer's own proof, would settle it"
 NO_TRUST: Final = "no network is trusted here: name yours with `docex trust add`"
 NO_LEDGER: Final = "the ledger was not read: no --rpc given"
 
@@ -38,10 +40,14 @@ class NotChecked(Exception):
     """A check could not be made; the message says what is missing."""
 
 
+class NotRead(NotChecked):
+    """A check could not be made because the ledger could not be read, which says nothing about the proof."""
+
+
 def known(fact: T | Unread) -> T:
-    """The fact itself; raises NotChecked when it could not be read."""
+    """The fact itself; raises NotRead when it could not be read."""
     if isinstance(fact, Unread):
-        raise NotChecked(fact.reason)
+        raise NotRead(fact.reason)
     return fact
 
 
@@ -122,7 +128,11 @@ class Checker:
             )
 
     def signer(self, statement: Statement, time: int, details: dict[str, Any]) -> str:
-        """That the issuer was a member at ``time`` and the key was its own and valid; who that is, in words."""
+        """That the issuer was a member at ``time`` and the key was its own and valid; who that is, in words.
+
+        A key retired, or a member suspended, between ``iat`` and ``time`` decides nothing: the statement may be older
+        than this anchor of it, or a thief's with a date of its choosing. That is NotChecked.
+        """
         facts, account = self.ledger(), parse_caip10(statement.issuer)
         if account.chain_id != self.network.chain_id:
             raise Failed(f"the issuer {statement.issuer} is an account on another chain")
@@ -131,13 +141,23 @@ class Checker:
         periods = known(facts.periods.get(account.address, NOT_ASKED))
         if not periods:
             raise Failed(f"{who} was never a member")
-        if not any(p.since <= time and (p.until is None or time < p.until) for p in periods):
-            raise Failed(f"{who} was not a member at {iso(time)}")
-        key = known(facts.keys.get((account.address, b64url_decode(statement.kid)), NOT_ASKED))
-        _require_key(key, statement, who, time)
+        ended = _ended_member(periods, statement, who, time)
+        ended = _ended_key(self.signing_key(statement), statement, who, time) or ended
         if statement.issued_at > time + MAX_SKEW:
             raise Failed(f"the statement says it was issued at {iso(statement.issued_at)}, after its anchor")
+        if ended is not None:
+            raise NotChecked(f"{ended} before this anchor was made: {EARLIER}")
         return who
+
+    def signing_key(self, statement: Statement) -> PublishedKey:
+        """The statement's key as its issuer published it for signing, whenever that was."""
+        address, who = parse_caip10(statement.issuer).address, self.name_of(statement.issuer)
+        key = known(self.ledger().keys.get((address, b64url_decode(statement.kid)), NOT_ASKED))
+        if key is None:
+            raise Failed(f"{who} never published the key {statement.kid}")
+        if key.use is not KeyUse.SIGNING or key.material != canonical(statement.jwk):
+            raise Failed(f"the key {statement.kid} that {who} published is not for signing statements")
+        return key
 
     def name_of(self, issuer: str, details: dict[str, Any] | None = None) -> str:
         """The member's name and account, as far as the Directory was read; else the account."""
@@ -181,13 +201,22 @@ def _require_claimed(facts: Facts, entry: Anchor, claim: AnchorClaim) -> None:
         raise Failed(f"transaction 0x{claim.transaction.hex()} did not make this anchor")
 
 
-def _require_key(key: PublishedKey | None, statement: Statement, who: str, time: int) -> None:
-    if key is None:
-        raise Failed(f"{who} never published the key {statement.kid}")
-    if key.use is not KeyUse.SIGNING or key.material != canonical(statement.jwk):
-        raise Failed(f"the key {statement.kid} that {who} published is not for signing statements")
-    if not key.valid_at(time):
-        end = "" if key.valid_until is None else f" to {iso(key.valid_until)}"
-        raise Failed(
-            f"the key {statement.kid} of {who} was not valid at {iso(time)} (its period: {iso(key.valid_from)}{end})"
-        )
+def _ended_member(periods: Sequence[MembershipPeriod], statement: Statement, who: str, time: int) -> str | None:
+    """None for a member at ``time``; what ended, when it was one at ``iat`` and was suspended since."""
+    if any(p.since <= time and (p.until is None or time < p.until) for p in periods):
+        return None
+    if any(p.until is not None and p.since <= statement.issued_at < p.until <= time for p in periods):
+        return f"{who} was suspended"
+    raise Failed(f"{who} was not a member at {iso(time)}")
+
+
+def _ended_key(key: PublishedKey, statement: Statement, who: str, time: int) -> str | None:
+    """None for a key valid at ``time``; what ended, when it was valid at ``iat`` and was retired since."""
+    if key.valid_at(time):
+        return None
+    if key.valid_until is not None and key.valid_from <= statement.issued_at < key.valid_until <= time:
+        return "the key was retired"
+    end = "" if key.valid_until is None else f" to {iso(key.valid_until)}"
+    raise Failed(
+        f"the key {statement.kid} of {who} was not valid at {iso(time)} (its period: {iso(key.valid_from)}{end})"
+    )

@@ -1,7 +1,8 @@
 """What the other statements of a proof say about its main one: revoked or superseded (row 6), delivered (row 7).
 
 Only statements whose signature holds come in here. Those that are not about the main statement, or whose issuer has no
-say in the matter, are passed over: anybody can sign a revocation of anything.
+say in the matter, are passed over: anybody can sign a revocation of anything. So is, with its reason, whatever does not
+hold: what others signed, or added to the proof, must not turn a genuine statement's verdict.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from docex.core.account import parse_caip10
 from docex.core.claims import Document, Receipt, Revocation, Transfer
-from docex.core.evidence import Checker, Failed, NotChecked, known, printable
+from docex.core.evidence import Checker, Failed, NotChecked, NotRead, known, printable
 from docex.core.facts import NOT_ASKED
 from docex.core.proof import Evidence
 from docex.core.statement import Statement
@@ -23,8 +24,8 @@ Signed = tuple[Evidence, Statement]
 def not_revoked(checker: Checker, main: Statement, related: Iterable[Signed], at: int | None) -> tuple[str, int]:
     """Row 6, as of ``at`` or else of the latest block: what was found, and the time it is about.
 
-    The Notary's record counts, and so does an anchored revocation or superseding statement by the same issuer: the
-    former from its ``effective``, the latter from its anchor's time.
+    The Notary's record counts, and so does an anchored revocation or superseding statement that is provably by the same
+    issuer: the former from its ``effective``, the latter from its anchor's time.
     """
     notices = [signed for signed in related if _takes_back(signed[1], main)]
     try:
@@ -41,23 +42,16 @@ def not_revoked(checker: Checker, main: Statement, related: Iterable[Signed], at
         if record.effective <= as_of:
             raise Failed(revoked + _why(record.revocation, notices))
         later.append(revoked)
-    undecided = []
-    for evidence, notice in notices:
-        try:
-            effective, what = _notice(checker, evidence, notice)
-        except NotChecked as stop:
-            undecided.append(f"the {notice.type} statement {notice.digest_text} against it can't be checked: {stop}")
-            continue
-        if effective <= as_of:
-            raise Failed(what)
-        later.append(what)
-    if undecided:
-        raise NotChecked(undecided[0])
-    return "; ".join([f"as of {iso(as_of)}", *(f"later: {what}" for what in later)]), as_of
+    taken_back, passed_over = _notices(checker, notices, as_of)
+    later += taken_back
+    return _shortened([f"as of {iso(as_of)}", *(f"later: {what}" for what in later), *passed_over]), as_of
 
 
-def delivered(checker: Checker, main: Statement, related: Iterable[Signed]) -> list[dict[str, Any]]:
-    """Row 7: what the receipts in the proof acknowledge, one entry each."""
+def delivered(checker: Checker, main: Statement, related: Iterable[Signed]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Row 7: what the receipts in the proof that hold acknowledge, one entry each; why the others are passed over.
+
+    Raises NotChecked when none holds, never Failed: a receipt is another party's, and its faults are not the issuer's.
+    """
     related = list(related)
     receipts = [(evidence, statement) for evidence, statement in related if statement.type == Receipt.TYPE]
     if main.type not in (Document.TYPE, Transfer.TYPE) or not receipts:
@@ -67,17 +61,19 @@ def delivered(checker: Checker, main: Statement, related: Iterable[Signed]) -> l
         for evidence, statement in related
         if statement.type == Transfer.TYPE
     }
-    found, undecided = [], []
+    found, passed_over = [], []
     for evidence, receipt in receipts:
         try:
             found.append(_delivery(checker, main, (evidence, receipt), transfers))
-        except NotChecked as stop:
-            undecided.append(f"receipt {receipt.digest_text}: {stop}")
-        except Failed as stop:
-            raise Failed(f"receipt {receipt.digest_text}: {stop}") from None
+        except (Failed, NotChecked) as stop:
+            passed_over.append(f"receipt {receipt.digest_text}: {stop}")
     if not found:
-        raise NotChecked("; ".join(undecided)[:2000])
-    return found
+        raise NotChecked(_shortened(passed_over))
+    return found, [f"passed over: {what}" for what in passed_over]
+
+
+def _shortened(reasons: Iterable[str]) -> str:
+    return "; ".join(reasons)[:2000]
 
 
 def _takes_back(statement: Statement, main: Statement) -> bool:
@@ -89,12 +85,34 @@ def _takes_back(statement: Statement, main: Statement) -> bool:
     return isinstance(body, Document) and body.supersedes == main.digest_text
 
 
+def _notices(checker: Checker, notices: Iterable[Signed], as_of: int) -> tuple[list[str], list[str]]:
+    """What the issuer takes back later than ``as_of``, and what is passed over since it is not provably the issuer's.
+
+    Raises Failed for what it took back by then; NotChecked when the ledger could not be read about one of its key's.
+    """
+    later, passed_over, unread = [], [], []
+    for evidence, notice in notices:
+        which = f"the {notice.type} statement {notice.digest_text} against it"
+        try:
+            effective, what = _notice(checker, evidence, notice)
+        except NotRead as stop:
+            unread.append(f"{which} can't be checked: {stop}")
+        except (Failed, NotChecked) as stop:
+            passed_over.append(f"passed over: {which}: {stop}")
+        else:
+            if effective <= as_of:
+                raise Failed(what)
+            later.append(what)
+    if unread:
+        raise NotChecked(unread[0])
+    return later, passed_over
+
+
 def _notice(checker: Checker, evidence: Evidence, notice: Statement) -> tuple[int, str]:
     """When a revocation or superseding statement takes effect, and what it does, in words."""
-    try:
-        anchor, _ = checker.settled(notice, evidence)
-    except Failed as stop:
-        raise Failed(f"the {notice.type} statement {notice.digest_text} in the proof: {stop}") from None
+    # The key comes first: with another's, it doesn't matter that its anchor can't be read, which a forger can arrange.
+    checker.signing_key(notice)
+    anchor, _ = checker.settled(notice, evidence)
     if isinstance(notice.body, Revocation):
         effective = notice.body.effective
         return effective, f"revoked by its issuer with effect from {iso(effective)}: {printable(notice.body.reason)}"

@@ -38,8 +38,8 @@ _EXIT_CODES: Final = MappingProxyType({Overall.VALID: 0, Overall.INVALID: 1, Ove
 class Row:
     """One row. ``number`` and ``name`` never change their meaning; ``details`` are JSON values, times in Unix seconds.
 
-    A ``required`` row that is not checked keeps the verdict from being valid; a failed row makes it invalid, required
-    or not.
+    The ``required`` rows alone decide: one that failed makes the verdict invalid, one that was not checked keeps it
+    from being valid. The others only inform.
     """
 
     number: int
@@ -59,10 +59,11 @@ class Verdict:
 
     @property
     def overall(self) -> Overall:
-        """Invalid when a row failed, else unchecked when a required row was not checked, else valid."""
-        if any(row.outcome is Outcome.FAIL for row in self.rows):
+        """Of the required rows: invalid when one failed, else unchecked when one was not checked, else valid."""
+        outcomes = {row.outcome for row in self.rows if row.required}
+        if Outcome.FAIL in outcomes:
             return Overall.INVALID
-        if any(row.required and row.outcome is not Outcome.PASS for row in self.rows):
+        if Outcome.NOT_CHECKED in outcomes:
             return Overall.UNCHECKED
         return Overall.VALID
 

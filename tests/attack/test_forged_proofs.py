@@ -27,7 +27,7 @@ from docex.core.proof import Evidence, Inclusion, Network, Proof, dump, parse
 from docex.errors import ProofInvalid
 from docex.verify import Outcome, Verdict, verify
 from keys.signer import Ed25519Signer
-from tests.fixtures.paper_ledger import NETWORK, TRUST, Exchange, fake_address, party
+from tests.fixtures.paper_ledger import NETWORK, START, TRUST, Exchange, fake_address, party
 
 PASS, FAIL, NOT_CHECKED = Outcome
 Path = tuple[str | int, ...]
@@ -82,11 +82,9 @@ def changed(value: Any) -> list[Any]:
 
 def guard(path: Path) -> int:
     """The row that stands for a field."""
-    if path[0] == "network":
-        return 4
     if path[-1] == "token":
         return 2
-    return 4 if path[0] == "statement" else 7
+    return 7 if path[0] == "related" else 4
 
 
 def with_value(value: Any, path: Path, new: Any) -> bytes:
@@ -117,6 +115,10 @@ def test_a_changed_field_fails_its_row_or_is_refused(exchange: Exchange, path: P
             verdict = judged(exchange, with_value(value, path, new))
         except ProofInvalid:
             refused += 1
+            continue
+        if guard(path) == 7:
+            # Where the receipt is anchored is no matter of the document's: it proves no delivery, and that is all.
+            assert (verdict.row(7).outcome, failed(verdict)) == (NOT_CHECKED, []), (path, new, verdict)
             continue
         assert guard(path) in failed(verdict), (path, new, verdict)
         assert verdict.exit_code == 1
@@ -238,11 +240,20 @@ def test_a_signed_token_with_any_claims_gets_a_verdict(data: st.DataObject) -> N
 
 
 def test_a_stolen_key_signs_nothing_once_it_is_retired_whatever_date_the_thief_writes(fresh: Exchange) -> None:
-    """The thief backdates ``iat``, and a member who is in on it anchors the statement."""
+    """The thief backdates ``iat``, and a member who is in on it anchors the statement.
+
+    That looks the same as a genuine statement anchored late, so nothing contradicts it; but it is never valid.
+    """
     before = fresh.ledger.now
     fresh.ledger.retire(fresh.mine, before)
     forged = fresh.add(fresh.mine, fresh.document_claim, at=before - 30, anchored_by=fresh.rival)
     verdict = judged(fresh, dump(Proof(NETWORK, forged)))
+    assert verdict.row(3).outcome is NOT_CHECKED
+    assert "the key was retired before this anchor was made" in verdict.row(3).reason
+    assert verdict.exit_code == 3
+    assert "signer" not in verdict.subject
+    undated = fresh.add(fresh.mine, fresh.document_claim, anchored_by=fresh.rival)
+    verdict = judged(fresh, dump(Proof(NETWORK, undated)))
     assert failed(verdict) == [3]
     assert "was not valid at" in verdict.row(3).reason
 
@@ -262,6 +273,9 @@ def test_a_suspended_member_can_have_nothing_new_believed(fresh: Exchange) -> No
     fresh.ledger.suspend(fresh.mine, fresh.ledger.now)
     forged = fresh.add(fresh.mine, fresh.document_claim, anchored_by=fresh.rival)
     assert failed(judged(fresh, dump(Proof(NETWORK, forged)))) == [3]
+    backdated = fresh.add(fresh.mine, fresh.document_claim, at=START, anchored_by=fresh.rival)
+    verdict = judged(fresh, dump(Proof(NETWORK, backdated)))
+    assert (verdict.row(3).outcome, verdict.exit_code) == (NOT_CHECKED, 3)
 
 
 # --- the forger of ledgers -------------------------------------------------------------------------------------------
@@ -353,7 +367,9 @@ def test_nobody_else_revokes_a_members_statement(fresh: Exchange) -> None:
     forged = statements.issue(fresh.rival.signer, fresh.mine.issuer, claim, fresh.ledger.now)
     evidence = fresh.ledger.evidence(fresh.rival, forged)
     fresh.ledger.mine(TRUST.confirmations)
-    assert failed(judged(fresh, dump(Proof(NETWORK, fresh.evidence, (evidence,))))) == [6]
+    verdict = judged(fresh, dump(Proof(NETWORK, fresh.evidence, (evidence,))))
+    assert (failed(verdict), verdict.exit_code) == ([], 0)
+    assert "never published the key" in verdict.row(6).reason
 
 
 class P256Signer:

@@ -11,6 +11,7 @@ from docex.core.claims import Addressee, Link, Revocation, Transfer
 from docex.core.digest import sha256
 from docex.core.encoding import b64url
 from docex.core.evidence import MAX_SKEW
+from docex.core.facts import Unread
 from docex.core.ledger_types import KeyUse, MembershipPeriod
 from docex.core.proof import Evidence, Network, Proof
 from docex.verify import Content, Outcome, Overall, Row, Trust, Verdict, measure, verify
@@ -76,14 +77,15 @@ async def test_the_verdict_as_json(exchange: Exchange) -> None:
     }
 
 
-def test_a_failed_row_outweighs_rows_that_were_not_checked_and_an_optional_one_counts_too() -> None:
+def test_a_failed_row_outweighs_rows_that_were_not_checked_and_only_required_ones_count() -> None:
     def verdict(*rows: tuple[Outcome, bool]) -> Verdict:
         return Verdict(tuple(Row(n, "", outcome, required, "") for n, (outcome, required) in enumerate(rows, 1)))
 
     assert verdict((PASS, True), (NOT_CHECKED, False)).exit_code == 0
     assert verdict((PASS, True), (NOT_CHECKED, True)).exit_code == 3
     assert verdict((NOT_CHECKED, True), (FAIL, True)).exit_code == 1
-    assert verdict((PASS, True), (FAIL, False)).exit_code == 1
+    assert verdict((PASS, True), (FAIL, False)).exit_code == 0
+    assert verdict((NOT_CHECKED, True), (FAIL, False)).exit_code == 3
 
 
 def test_without_trust_the_ledger_rows_say_what_to_do(exchange: Exchange) -> None:
@@ -187,7 +189,10 @@ async def test_a_statement_that_is_not_about_a_document_is_checked_without_one(e
     assert verdict.exit_code == 0
     assert verdict.subject["type"] == "receipt"
     assert "document" not in verdict.subject
-    check(verify(exchange.content, proof, TRUST, facts).row(1), FAIL, "the proof is for a receipt statement")
+    given = verify(exchange.content, proof, TRUST, facts)
+    check(given.row(1), FAIL, "the proof is for a receipt statement")
+    assert given.row(1).required is True
+    assert given.exit_code == 1
 
 
 # --- row 2 -----------------------------------------------------------------------------------------------------------
@@ -231,14 +236,51 @@ async def test_the_key_must_be_valid_when_anchored_not_today(exchange: Exchange)
     exchange.ledger.suspend(exchange.mine, anchored + 1)
     assert (await exchange.verdict(Proof(NETWORK, exchange.evidence))).exit_code == 0
     exchange.ledger.suspend(exchange.mine, anchored)
-    check((await exchange.verdict()).row(3), FAIL, "was not a member at 2023-11-14T22:13:30Z")
+    check((await exchange.verdict()).row(3), NOT_CHECKED, f"Mine AG ({exchange.mine.address}) was suspended before")
     exchange.ledger.periods[exchange.mine.address].append(MembershipPeriod(anchored + 5, None))
-    check((await exchange.verdict()).row(3), FAIL, "was not a member at")
+    check((await exchange.verdict()).row(3), NOT_CHECKED, "was suspended before this anchor was made: an earlier")
     exchange.ledger.periods[exchange.mine.address] = [MembershipPeriod(START, None)]
     exchange.ledger.retire(exchange.mine, anchored)
     verdict = await exchange.verdict()
-    check(verdict.row(3), FAIL, "was not valid at 2023-11-14T22:13:30Z (its period: 2023-11-14T22:13:20Z to ")
-    assert verdict.exit_code == 1
+    assert verdict.row(3).outcome is NOT_CHECKED
+    assert verdict.row(3).reason == (
+        "the key was retired before this anchor was made: an earlier anchor, such as the issuer's own proof, "
+        "would settle it"
+    )
+    assert "signer" not in verdict.subject
+    assert verdict.exit_code == 3
+
+
+async def test_after_a_key_rotation_a_later_anchor_settles_nothing_and_the_issuers_own_does(exchange: Exchange) -> None:
+    """A recipient anchors anew what it was handed before the issuer changed its key."""
+    exchange.ledger.retire(exchange.mine, exchange.ledger.now)
+    assert (await exchange.verdict(Proof(NETWORK, exchange.evidence))).exit_code == 0
+    again = exchange.ledger.evidence(exchange.rival, exchange.document)
+    exchange.ledger.mine(TRUST.confirmations)
+    late = await exchange.verdict(Proof(NETWORK, again))
+    check(late.row(3), NOT_CHECKED, "the key was retired before this anchor was made")
+    assert outcomes(late) == [PASS, PASS, NOT_CHECKED, PASS, NOT_CHECKED, PASS, NOT_CHECKED]
+    assert late.exit_code == 3
+
+
+async def test_a_date_outside_the_keys_period_or_the_membership_fails_row_3(exchange: Exchange) -> None:
+    retired = exchange.ledger.now
+    exchange.ledger.retire(exchange.mine, retired)
+    for date in (START - 1, retired):
+        evidence = exchange.add(exchange.mine, exchange.document_claim, at=date, anchored_by=exchange.rival)
+        verdict = await exchange.verdict(Proof(NETWORK, evidence))
+        check(verdict.row(3), FAIL, "(its period: 2023-11-14T22:13:20Z to 2023-11-14T22:14:10Z)")
+        assert verdict.exit_code == 1
+    last = exchange.add(exchange.mine, exchange.document_claim, at=retired - 1, anchored_by=exchange.rival)
+    assert (await exchange.verdict(Proof(NETWORK, last))).row(3).outcome is NOT_CHECKED
+    exchange.ledger.suspend(exchange.mine, retired - 1)
+    check((await exchange.verdict(Proof(NETWORK, last))).row(3), FAIL, "was not a member at")
+
+
+async def test_suspension_does_not_excuse_a_key_that_never_was_the_members(exchange: Exchange) -> None:
+    exchange.ledger.suspend(exchange.mine, exchange.ledger.chain[1].time)
+    del exchange.ledger.keys[exchange.mine.address, exchange.mine.key_id]
+    check((await exchange.verdict()).row(3), FAIL, "never published the key")
 
 
 async def test_a_key_published_after_the_anchor_fails_row_3(exchange: Exchange) -> None:
@@ -446,23 +488,77 @@ async def test_the_issuers_revocation_of_another_statement_says_nothing(exchange
     assert (await exchange.verdict(proof)).exit_code == 0
 
 
-async def test_a_revocation_that_can_not_be_checked_leaves_row_6_unchecked(exchange: Exchange) -> None:
+async def test_a_revocation_that_is_not_anchored_is_passed_over(exchange: Exchange) -> None:
     claim = Revocation(exchange.document.digest_text, "wrong lot", 0)
     pending = Evidence(exchange.issue(exchange.mine, claim).token)
     proof = replace(exchange.proof, related=(pending,))
     verdict = await exchange.verdict(proof)
-    check(verdict.row(6), NOT_CHECKED, "against it can't be checked: the proof names no batch")
-    assert verdict.exit_code == 3
+    check(verdict.row(6), PASS, f"passed over: the revocation statement {sha256(pending.token.encode())} against it: ")
+    check(verdict.row(6), PASS, "the proof names no batch")
+    assert verdict.exit_code == 0
     offline = verify(exchange.content, proof, TRUST, None)
     check(offline.row(6), NOT_CHECKED, "no --rpc given (the proof itself holds a revocation statement against it)")
 
 
-async def test_a_revocation_that_does_not_hold_fails_row_6(exchange: Exchange) -> None:
+async def test_a_revocation_that_does_not_hold_is_passed_over(exchange: Exchange) -> None:
     evidence = exchange.add(exchange.mine, Revocation(exchange.document.digest_text, "wrong lot", 0))
     assert evidence.anchor is not None
     broken = replace(evidence, anchor=replace(evidence.anchor, transaction=bytes(32)))
     verdict = await exchange.verdict(replace(exchange.proof, related=(broken,)))
-    check(verdict.row(6), FAIL, "in the proof: the anchor's block holds no transaction")
+    check(verdict.row(6), PASS, "against it: the anchor's block holds no transaction")
+    assert verdict.exit_code == 0
+
+
+async def test_a_revocation_by_the_issuers_key_that_can_not_be_read_leaves_row_6_unchecked(exchange: Exchange) -> None:
+    evidence = exchange.add(exchange.mine, Revocation(exchange.document.digest_text, "wrong lot", 0))
+    proof = replace(exchange.proof, related=(evidence,))
+    facts = await exchange.facts(proof)
+    assert evidence.anchor is not None
+    unread = replace(facts, blocks={**facts.blocks, evidence.anchor.block_number: Unread("the node gave up")})
+    verdict = verify(exchange.content, proof, TRUST, unread)
+    check(verdict.row(6), NOT_CHECKED, "against it can't be checked: the node gave up")
+    assert verdict.exit_code == 3
+
+
+async def test_a_notice_with_anothers_key_does_not_count_even_where_its_anchor_can_not_be_read(
+    exchange: Exchange,
+) -> None:
+    newer = replace(exchange.document_claim, supersedes=exchange.document.digest_text)
+    for claim in (newer, Revocation(exchange.document.digest_text, "wrong lot", 0)):
+        forged = statements.issue(exchange.rival.signer, exchange.mine.issuer, claim, START)
+        evidence = exchange.ledger.evidence(exchange.rival, forged)
+        exchange.ledger.mine(TRUST.confirmations)
+        proof = replace(exchange.proof, related=(evidence,))
+        facts = await exchange.facts(proof)
+        assert evidence.anchor is not None
+        pruned = replace(facts, blocks={**facts.blocks, evidence.anchor.block_number: Unread("pruned")})
+        for known in (facts, pruned):
+            verdict = verify(exchange.content, proof, TRUST, known)
+            check(verdict.row(6), PASS, f"passed over: the {forged.type} statement {forged.digest_text} against it: ")
+            check(verdict.row(6), PASS, "never published the key")
+            assert verdict.exit_code == 0
+
+
+async def test_a_notice_with_the_issuers_retired_key_is_passed_over_and_the_notary_stays_decisive(
+    exchange: Exchange,
+) -> None:
+    retired = exchange.ledger.now
+    exchange.ledger.retire(exchange.mine, retired)
+    claim = Revocation(exchange.document.digest_text, "wrong lot", 0)
+    evidence = exchange.add(exchange.mine, claim, at=retired - 1, anchored_by=exchange.rival)
+    proof = replace(exchange.proof, related=(evidence,))
+    verdict = await exchange.verdict(proof)
+    check(verdict.row(6), PASS, "the key was retired before this anchor was made")
+    assert verdict.exit_code == 0
+    exchange.ledger.revoke(exchange.mine, exchange.document.digest, 5)
+    assert (await exchange.verdict(proof)).row(6).outcome is FAIL
+
+
+async def test_a_notice_that_holds_counts_beside_one_that_is_passed_over(exchange: Exchange) -> None:
+    claim = Revocation(exchange.document.digest_text, "wrong lot", 0)
+    pending = Evidence(exchange.issue(exchange.mine, claim).token)
+    proof = replace(exchange.proof, related=(pending, exchange.add(exchange.mine, claim)))
+    assert (await exchange.verdict(proof)).row(6).outcome is FAIL
 
 
 async def test_times_past_the_calendar_are_shown_as_they_are(exchange: Exchange) -> None:
@@ -512,21 +608,44 @@ async def test_a_rejection_unopened_names_no_document(exchange: Exchange) -> Non
     check(row, NOT_CHECKED, "without having opened it")
 
 
-async def test_a_receipt_for_another_document_fails_row_7(exchange: Exchange) -> None:
+async def test_a_counterpartys_bad_receipt_does_not_invalidate_the_document(exchange: Exchange) -> None:
+    claim = replace(exchange.receipt_claim, opened=(str(sha256(b"another")),))
+    wrong = exchange.add(exchange.maker, claim)
+    retired = exchange.ledger.now
+    exchange.ledger.retire(exchange.maker, retired)
+    late = exchange.add(exchange.maker, exchange.receipt_claim, at=retired - 1)
+    never = exchange.add(exchange.maker, exchange.receipt_claim, at=retired)
+    for bad, why in (
+        (wrong, "it does not name this document"),
+        (late, "the key was retired before this anchor was made"),
+        (never, "was not valid at"),
+    ):
+        verdict = await exchange.verdict(replace(exchange.proof, related=(exchange.delivery[0], bad)))
+        check(verdict.row(7), NOT_CHECKED, f"receipt {sha256(bad.token.encode())}: ")
+        check(verdict.row(7), NOT_CHECKED, why)
+        assert (verdict.overall, verdict.exit_code) == (Overall.VALID, 0)
+        beside = await exchange.verdict(replace(exchange.proof, related=(*exchange.delivery, bad)))
+        check(beside.row(7), PASS, f"Z; passed over: receipt {sha256(bad.token.encode())}: ")
+        check(beside.row(7), PASS, why)
+        assert len(beside.row(7).details["receipts"]) == 1
+        assert beside.exit_code == 0
+
+
+async def test_a_receipt_for_another_document_is_passed_over(exchange: Exchange) -> None:
     claim = replace(exchange.receipt_claim, opened=(str(sha256(b"another")),))
     row = await receipts(exchange, exchange.delivery[0], exchange.add(exchange.maker, claim))
-    check(row, FAIL, "it does not name this document")
+    check(row, NOT_CHECKED, "it does not name this document")
 
 
-async def test_a_receipt_by_someone_else_fails_row_7(exchange: Exchange) -> None:
+async def test_a_receipt_by_someone_else_is_passed_over(exchange: Exchange) -> None:
     row = await receipts(exchange, exchange.delivery[0], exchange.add(exchange.rival, exchange.receipt_claim))
-    check(row, FAIL, f"{exchange.rival.issuer} is not an addressee of its transfer")
+    check(row, NOT_CHECKED, f"{exchange.rival.issuer} is not an addressee of its transfer")
 
 
-async def test_a_receipt_for_another_packet_fails_row_7(exchange: Exchange) -> None:
+async def test_a_receipt_for_another_packet_is_passed_over(exchange: Exchange) -> None:
     claim = replace(exchange.receipt_claim, packet=str(sha256(b"another packet")))
     row = await receipts(exchange, exchange.delivery[0], exchange.add(exchange.maker, claim))
-    check(row, FAIL, "it names another packet than its transfer does")
+    check(row, NOT_CHECKED, "it names another packet than its transfer does")
 
 
 async def transferred(exchange: Exchange, transfer: Transfer) -> Row:
@@ -538,9 +657,9 @@ async def transferred(exchange: Exchange, transfer: Transfer) -> Row:
     )
 
 
-async def test_a_transfer_in_another_members_name_fails_row_7(exchange: Exchange) -> None:
+async def test_a_transfer_in_another_members_name_proves_no_delivery(exchange: Exchange) -> None:
     row = await transferred(exchange, replace(exchange.transfer_claim, sender=exchange.rival.issuer))
-    check(row, FAIL, f"says it is from {exchange.rival.issuer} but was issued by {exchange.mine.issuer}")
+    check(row, NOT_CHECKED, f"says it is from {exchange.rival.issuer} but was issued by {exchange.mine.issuer}")
 
 
 async def test_addressees_without_accounts_can_not_be_told(exchange: Exchange) -> None:
@@ -560,12 +679,12 @@ async def test_one_receipt_that_holds_is_enough_beside_one_that_is_pending(excha
     check(row, PASS, "accepted by Maker Ltd")
 
 
-async def test_a_transfer_that_does_not_hold_fails_row_7(exchange: Exchange) -> None:
+async def test_a_transfer_that_does_not_hold_proves_no_delivery(exchange: Exchange) -> None:
     transfer, receipt = exchange.delivery
     assert transfer.anchor is not None
     broken = replace(transfer, anchor=replace(transfer.anchor, block_hash=bytes(32)))
     row = await receipts(exchange, broken, receipt)
-    check(row, FAIL, "its transfer: block 2 on the chain is 0x")
+    check(row, NOT_CHECKED, "its transfer: block 2 on the chain is 0x")
 
 
 async def test_the_receipts_of_a_transfer_itself(exchange: Exchange) -> None:
@@ -574,7 +693,7 @@ async def test_the_receipts_of_a_transfer_itself(exchange: Exchange) -> None:
     assert verdict.row(7).outcome is PASS
     other = replace(exchange.receipt_claim, transfer=exchange.document.digest_text)
     verdict = await exchange.verdict(Proof(NETWORK, transfer, (exchange.add(exchange.maker, other),)))
-    check(verdict.row(7), FAIL, "it is for another transfer")
+    check(verdict.row(7), NOT_CHECKED, "it is for another transfer")
 
 
 async def test_statements_that_no_row_asks_for_are_passed_over(exchange: Exchange) -> None:
