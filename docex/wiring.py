@@ -34,6 +34,7 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
         KeysError: the keystore can't be opened.
         UsageError: settings, keystore and ledger do not fit together.
         LedgerError: the ledger can't be reached, or is another one.
+        Conflict: the database belongs to another member, or to another network.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     keystore = open_keystore(settings.keystore, passphrase)
@@ -45,6 +46,8 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
         await upgrade(settings.database_url)
         engine = make_engine(settings.database_url)
         stack.push_async_callback(engine.dispose)
+        store = SqlStore(engine)
+        await store.belong_to(f"{keystore.public['account']} {deployment.directory} {deployment.notary}")
         blobs = _blobs(settings)
         stack.push_async_callback(blobs.close)
         peers = HttpPeers()
@@ -63,7 +66,7 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
             signer=keystore.signer,
             recipient=keystore.public["recipient"],
             identity=keystore.identity,
-            store=SqlStore(engine),
+            store=store,
             blobs=blobs,
             ledger=NodeLedger(rpc, deployment.directory, deployment.notary, sender, transactions),
             peers=peers,

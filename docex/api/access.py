@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -17,6 +18,8 @@ from docex.service.node import Node
 
 PATIENCE = 60.0
 """Seconds that a client may take for the next bytes of a body."""
+SLOWEST = 10_000
+"""Bytes a second that a client must send on the whole, once it has used up its patience."""
 
 _MAX_DIGITS = 19
 
@@ -59,30 +62,43 @@ async def read_statement(request: Request) -> str:
     Raises:
         LimitExceeded: it is longer than a statement can be.
     """
-    text = bytearray()
+    return (await read_all(request, MAX_TOKEN_BYTES)).decode("utf-8", "replace").strip()
+
+
+async def read_all(request: Request, limit: int) -> bytes:
+    """A short body as a whole.
+
+    Raises:
+        LimitExceeded: it has more than ``limit`` bytes.
+    """
+    data = bytearray()
     async for chunk in body(request):
-        text += chunk
-        if len(text) > MAX_TOKEN_BYTES:
-            raise LimitExceeded(f"a statement has at most {MAX_TOKEN_BYTES} bytes")
-    return bytes(text).decode("utf-8", "replace").strip()
+        data += chunk
+        if len(data) > limit:
+            raise LimitExceeded(f"at most {limit} bytes are taken here")
+    return bytes(data)
 
 
 async def body(request: Request) -> AsyncIterator[bytes]:
     """The bytes of a request as they come.
 
     Raises:
-        TooSlow: the client sent nothing for `PATIENCE` seconds.
+        TooSlow: the client sent nothing for `PATIENCE` seconds, or less than `SLOWEST` bytes a second beyond that.
         ClientDisconnect: it went away.
     """
     chunks = aiter(request.stream())
+    waited, size = 0.0, 0
     while True:
+        start = monotonic()
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(min(PATIENCE, PATIENCE + size / SLOWEST - waited)):
                 chunk = await anext(chunks, None)
         except TimeoutError:
-            raise TooSlow(f"nothing more came for {PATIENCE:.0f} seconds") from None
+            raise TooSlow(f"less than {SLOWEST} bytes a second came, or nothing for {PATIENCE:.0f} seconds") from None
         if chunk is None:
             return
+        waited += monotonic() - start  # what the node itself takes between two reads is not the client's fault
+        size += len(chunk)
         yield chunk
 
 
@@ -93,6 +109,8 @@ def content_length(request: Request) -> int:
         LengthRequired: it announces none.
     """
     text = request.headers.get("content-length", "")
+    if "transfer-encoding" in request.headers:
+        raise LengthRequired("send a Content-Length and no Transfer-Encoding: two lengths are one too many")
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
         raise LengthRequired("send a Content-Length: the packet states the size before the bytes come")
     return int(text)

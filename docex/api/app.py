@@ -48,6 +48,7 @@ def make_app(node: Node, token: str, *, interval: float) -> FastAPI:
     )
     app.state.node = node
     app.state.token = token
+    app.state.arriving = {}
     problems.install(app)
     for module in (health, documents, transfers, exchange):
         app.include_router(module.router)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
+from pydantic import ValidationError
 
-from docex.api.access import NodeOf, People
+from docex.api.access import NodeOf, People, read_all
 from docex.api.views import Digest, StatementView, TransferPage, TransferRequest, TransferView
 from docex.core import proof
 from docex.core.digest import parse_digest
@@ -20,9 +22,18 @@ from docex.service.node import Node
 router = APIRouter(prefix="/api/v1", tags=["transfers"], dependencies=[People])
 
 
-@router.post("/transfers", status_code=202)
-async def create_transfer(node: NodeOf, wanted: TransferRequest) -> TransferView:
+_MAX_REQUEST = 4 << 20
+_REQUEST_BODY = {"content": {"application/json": {"schema": TransferRequest.model_json_schema()}}, "required": True}
+
+
+@router.post("/transfers", status_code=202, openapi_extra={"requestBody": _REQUEST_BODY})
+async def create_transfer(node: NodeOf, request: Request) -> TransferView:
     """Seal documents to members; delivery goes on in the background until each has the packet."""
+    # Read here, and not by the framework: that reads any number of bytes before it looks at who asks.
+    try:
+        wanted = TransferRequest.model_validate_json(await read_all(request, _MAX_REQUEST))
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from None
     return TransferView.of(await transfers.create(node, wanted.documents, wanted.to))
 
 

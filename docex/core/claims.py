@@ -62,7 +62,11 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """(Outside the packet) the sender hands a packet to its addressees. ``packet`` is the ciphertext digest."""
+    """(Outside the packet) the sender hands a packet to its addressees. ``packet`` is the ciphertext digest.
+
+    ``header`` is the digest of the header it was sent under: a node that can't open the packet knows by it that nobody
+    put another header in front.
+    """
 
     TYPE: ClassVar[str] = "transfer"
     packet: str
@@ -70,6 +74,7 @@ class Transfer:
     statement: str
     sender: str
     to: tuple[Addressee, ...]
+    header: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +245,7 @@ _MEMBERS: Mapping[tuple[type[Any], str], Callable[[Any], Any]] = types.MappingPr
         (Transfer, "size"): _whole,
         (Transfer, "statement"): _digest,
         (Transfer, "from"): _account,
+        (Transfer, "header"): _digest,
         (Transfer, "to"): _list_of(_addressee),
         (Receipt, "transfer"): _digest,
         (Receipt, "packet"): _digest,

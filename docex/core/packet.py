@@ -20,6 +20,7 @@ from docex.core.account import parse_caip10
 from docex.core.age import DecryptingReader, EncryptingWriter
 from docex.core.age.streams import Destination, Source
 from docex.core.claims import Addressee, Document, Packet
+from docex.core.digest import sha256
 from docex.core.packing import (
     AHEAD,
     DOCUMENT_PREFIX,
@@ -73,6 +74,7 @@ class Sealed:
     payload_digest: str | None
     payload_size: int
     header_size: int
+    header_digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ def seal(
         writer.payload_digest if hash_payload else None,
         writer.payload_size,
         len(writer.header),
+        str(sha256(writer.header)),
     )
 
 

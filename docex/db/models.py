@@ -127,6 +127,15 @@ class JobRow(Base):
     error: Mapped[str | None] = mapped_column(Text)
 
 
+class OwnerRow(Base):
+    """Whose database this is: one row, written by the first node that uses it."""
+
+    __tablename__ = "owner"
+
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    owner: Mapped[str] = mapped_column(String(400))
+
+
 class TransactionRow(Base):
     """A ledger transaction and its nonce; see `docex.core.transactions`."""
 

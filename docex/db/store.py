@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from sqlalchemy import func, or_, select, text
+from sqlalchemy.exc import IntegrityError
 
 from docex.core.state import BatchState
 from docex.db.batches import BatchTables
 from docex.db.documents import DocumentTables
 from docex.db.jobs import JobTables
-from docex.db.models import BatchRow, DocumentRow, JobRow, StatementRow, TransferRow
+from docex.db.models import BatchRow, DocumentRow, JobRow, OwnerRow, StatementRow, TransferRow
 from docex.db.transfers import TransferTables
+from docex.errors import Conflict
 
 
 class SqlStore(DocumentTables, TransferTables, BatchTables, JobTables):
     """A `docex.service.ports.Store`; several processes may share one database."""
+
+    async def belong_to(self, owner: str) -> None:
+        """Give a new database to ``owner`` (account and contracts); see that an older one is theirs.
+
+        Raises:
+            Conflict: it is another's.
+        """
+        with suppress(IntegrityError):  # another process of the same node was first
+            async with self._writing() as session:
+                if await session.get(OwnerRow, 1) is None:
+                    session.add(OwnerRow(number=1, owner=owner))
+        async with self._reading() as session:
+            row = await session.get_one(OwnerRow, 1)
+        if row.owner != owner:
+            raise Conflict(f"this database belongs to {row.owner}, not to {owner}")
 
     async def counts(self) -> dict[str, int]:
         """See the protocol."""

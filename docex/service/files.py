@@ -39,20 +39,32 @@ def new_file(path: Path, *, force: bool = False, durable: bool = True) -> Iterat
     folder = os.open(path.parent, DIRECTORY)
     temporary = f".docex-{secrets.token_hex(8)}"
     try:
-        with FileIO(os.open(temporary, NEW, 0o666, dir_fd=folder), "wb") as file:
+        with _errors_about(path):
+            descriptor = os.open(temporary, NEW, 0o666, dir_fd=folder)
+        with FileIO(descriptor, "wb") as file:
             yield file
             if durable:
                 os.fsync(file.fileno())
-        if force:
-            os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-        else:
-            claim(temporary, folder, path.name, folder, path)
+        with _errors_about(path):
+            if force:
+                os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            else:
+                claim(temporary, folder, path.name, folder, path)
         if durable:
             os.fsync(folder)
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=folder)
         os.close(folder)
+
+
+@contextmanager
+def _errors_about(path: Path) -> Iterator[None]:
+    """Errors of the system name the file that the user asked for: its hidden name would tell them nothing."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def check_file(path: Path, *, force: bool) -> None:

@@ -17,7 +17,7 @@ from docex.core import packet, statement
 from docex.core.age import open_header, read_header
 from docex.core.age.streams import Destination
 from docex.core.claims import Document, Packet, Transfer
-from docex.core.digest import parse_digest
+from docex.core.digest import parse_digest, sha256
 from docex.core.packet import DocumentReader, DocumentSource
 from docex.core.state import Delivery, DeliveryState, Direction, Job, StoredDocument, StoredTransfer
 from docex.core.statement import Statement
@@ -67,7 +67,14 @@ async def create(node: Node, documents: Sequence[str], to: Sequence[str]) -> Sto
     transfer = statement.issue(
         node.signer,
         node.account,
-        Transfer(sealed.payload_digest, sealed.payload_size, sealed.packet.digest_text, node.account, claim.to),
+        Transfer(
+            sealed.payload_digest,
+            sealed.payload_size,
+            sealed.packet.digest_text,
+            node.account,
+            claim.to,
+            sealed.header_digest,
+        ),
         now,
     )
     row = StoredTransfer(
@@ -209,18 +216,30 @@ async def take_packet(node: Node, transfer_id: str, chunks: AsyncIterator[bytes]
     await raw.prime()
     source = io.BufferedReader(raw, _CHUNK)
     blob = f"transfers/received/{transfer_id.removeprefix('sha256:')}.age"
+    said = statement.parse(await _token(node, transfer_id)).body
+    assert isinstance(said, Transfer)
+
+    def copy(destination: Destination) -> None:
+        _copy_packet(node, source, destination, transfer, said.header)
+
     with suppress(BlobExists):  # stored whole, and checked, by a delivery that was cut off before it was noted
-        await write_blob(node.blobs, blob, lambda destination: _copy_packet(node, source, destination, transfer), raw)
+        await write_blob(node.blobs, blob, copy, raw)
     return await node.store.set_packet(transfer_id, blob, [Job(f"open:{transfer_id}", "open", transfer_id)])
 
 
 def _copy_packet(
-    node: Node, source: io.BufferedReader[AsyncSource], destination: Destination, transfer: StoredTransfer
+    node: Node,
+    source: io.BufferedReader[AsyncSource],
+    destination: Destination,
+    transfer: StoredTransfer,
+    header_digest: str | None,
 ) -> None:
     header = read_header(source)
+    # Whoever knows the transfer could bring the packet under a header that does not open, ahead of its sender, and have
+    # it rejected for good, or never wanted again.
+    if header_digest is not None and str(sha256(header.raw)) != header_digest:
+        raise DigestMismatch("this is not the header that the transfer names")
     if node.identity is not None:
-        # No statement covers the header. Whoever knows the transfer could bring the packet under a header that does not
-        # open, ahead of its sender, and have it rejected for good.
         open_header(header, [node.identity])
     destination.write(memoryview(header.raw))
     hasher, size = hashlib.sha256(), 0

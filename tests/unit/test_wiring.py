@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from docex.errors import LedgerError, LedgerUnavailable, NotMember, UsageError
+from docex.errors import Conflict, LedgerError, LedgerUnavailable, NotMember, UsageError
 from docex.settings import NodeSettings
 from docex.wiring import api_token, running_node
 from keys import WrongPassphrase
@@ -109,6 +109,17 @@ async def test_what_does_not_fit_together_does_not_start(settings: NodeSettings,
     record.write_text(json.dumps(fields))
     with pytest.raises(LedgerError):
         await started(settings.model_copy(update={"deployment": record}))
+
+
+async def test_a_database_belongs_to_one_member(settings: NodeSettings, tmp_path: Path) -> None:
+    """Else one member's queued statements would be anchored, and its documents overwritten, by another."""
+    async with running_node(settings, PASSPHRASE):
+        pass
+    async with running_node(settings, PASSPHRASE):
+        pass
+    create_keystore(tmp_path / "other", "Other", 31337, PASSPHRASE, 0, opslimit=1, memlimit=8 << 20)
+    with pytest.raises(Conflict, match="this database belongs to"):
+        await started(settings.model_copy(update={"keystore": tmp_path / "other"}))
 
 
 # --- the API token ---------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What other nodes call, and the routes around transfers, over real HTTP."""
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 
@@ -181,11 +182,11 @@ BAD_REQUESTS: list[tuple[bytes, int, str]] = [
     (b'{"documents": ["a"], "to": []}', 422, "request_invalid"),
     (b'{"documents": ["a"], "to": ["x"], "more": 1}', 422, "request_invalid"),
     (b'{"documents": ["a"], "to": ["x"], "\\ud800": 1}', 422, "request_invalid"),
-    (b'{"documents": ["\\ud800"], "to": ["x"]}', 404, "not_found"),
+    (b'{"documents": ["\\ud800"], "to": ["x"]}', 422, "request_invalid"),
     (b'{"documents": ["a\\u0000"], "to": ["x"]}', 404, "not_found"),
     (b'{"documents": ["a"], "to": ["x"]}', 404, "not_found"),
     (b'{"documents": ["sha256:12"], "to": ["x"]}', 422, "usage"),
-    (b"[" * 100_000, 400, "http"),
+    (b"[" * 100_000, 422, "request_invalid"),
 ]
 
 
@@ -229,3 +230,43 @@ async def test_proofs_are_read_by_document_and_statement(client: httpx.AsyncClie
     assert (await client.get(f"/api/v1/proofs/{stored.statement}")).content == answer.content
     check_problem(await client.get(f"/api/v1/proofs/{digest_of('x')}"), 404, "not_found")
     check_problem(await client.get("/api/v1/proofs/x"), 422, "request_invalid")
+
+
+async def test_a_body_is_not_read_for_someone_without_a_token(stranger: httpx.AsyncClient) -> None:
+    """The framework would read all of it, into memory, before it asks who is calling."""
+    reader, writer = await asyncio.open_connection(stranger.base_url.host, stranger.base_url.port)
+    head = "POST /api/v1/transfers HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 600000000"
+    writer.write(head.encode() + b"\r\n\r\n" + b" " * 1000)
+    async with asyncio.timeout(10):
+        assert b"401" in await reader.readline()
+    writer.close()
+
+
+async def test_a_packet_is_brought_by_one_call_at_a_time(stranger: httpx.AsyncClient, node: Node, maker: Node) -> None:
+    transfer, token, data = await incoming(maker, node)
+    await stranger.post("/api/v1/deliveries", content=token)
+    url = f"/api/v1/deliveries/{transfer.id}/packet"
+    under_way, release = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield data[:100]
+        under_way.set()
+        await release.wait()
+        yield data[100:]
+
+    headers = {"content-length": str(len(data))}
+    first = asyncio.create_task(stranger.put(url, content=slowly(), headers=headers))
+    await under_way.wait()
+    await asyncio.sleep(0.5)  # until the node has seen the first bytes
+    second = await stranger.put(url, content=data)
+    check_problem(second, 409, "conflict")
+    release.set()
+    assert (await first).status_code == 201
+
+
+async def test_two_lengths_are_one_too_many(stranger: httpx.AsyncClient, node: Node, maker: Node) -> None:
+    transfer, token, data = await incoming(maker, node)
+    await stranger.post("/api/v1/deliveries", content=token)
+    headers = {"content-length": str(len(data)), "transfer-encoding": "chunked"}
+    answer = await stranger.put(f"/api/v1/deliveries/{transfer.id}/packet", content=data, headers=headers)
+    assert answer.status_code in (400, 411)

@@ -41,8 +41,9 @@ HYBRID = forge.actor("Retail", hybrid=True)
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())
     yield
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("docex-")]
+    assert not [each for each in threading.enumerate() if each.name.startswith("docex-") and each not in before]
 
 
 def seal(documents: list[DocumentSource], destination: Any, *to: Actor, **options: Any) -> Sealed:
