@@ -85,13 +85,21 @@ class HttpPeers:
         raise Conflict(detail) if response.status_code == 409 else NodeRefused(detail)
 
 
+def check_endpoint(endpoint: str) -> None:
+    """Raise UsageError unless a node may be called under this endpoint: http or https, a host, a path at most."""
+    _url(endpoint, "")
+
+
 def _url(endpoint: str, path: str) -> str:
+    # Looked for in the text: a bare "?" is an empty query to every parser, but whatever is appended would become one.
+    if any(each in endpoint for each in "?#@"):
+        raise UsageError(f"the endpoint {endpoint[:200]!a} has a '?', '#' or '@': only host and path belong there")
     try:
         url = httpx.URL(f"{endpoint.rstrip('/')}/api/v1/{path}")
         parts, host = urlsplit(endpoint), url.host
     except (httpx.InvalidURL, ValueError):
         raise UsageError(f"the endpoint {endpoint[:200]!a} is not an address") from None
-    if parts.scheme not in ("http", "https") or not host or parts.username or parts.query or parts.fragment:
+    if parts.scheme not in ("http", "https") or not host:
         raise UsageError(f"the endpoint {endpoint[:200]!a} is not an http or https address")
     return str(url)
 

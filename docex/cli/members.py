@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
@@ -91,9 +90,11 @@ def publish(
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Publish your signing key, recipient and endpoint, as an admitted member. Doing it again is safe."""
+    if endpoint is not None:
+        from docex.peers import check_endpoint
+
+        check_endpoint(endpoint)
     opened = open_keystore(keystore_folder(keystore), passphrase_file)
-    if endpoint is not None and urlsplit(endpoint).scheme not in ("http", "https"):
-        raise UsageError(f"--endpoint {endpoint!r} is not an http or https address")
 
     async def work(directory: DirectoryClient, sender: Sender) -> None:
         published = {key.material for key in await directory.keys(sender.account)}

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from docex import peers as module
 from docex.errors import Conflict, DocexError, NodeUnavailable, UsageError
-from docex.peers import HttpPeers, NodeRefused
+from docex.peers import HttpPeers, NodeRefused, check_endpoint
 from storage import StorageUnavailable
 from tests.fixtures.statements import digest_of
 
@@ -182,6 +182,17 @@ ENDPOINTS += [
     "http://\0",
 ]
 ENDPOINTS += ["http://" + "a" * 100_000, "javascript:alert(1)", "http://xn--/", "http://\u2100.com", "http://a..b:x"]
+
+
+@pytest.mark.parametrize("ending", ["?", "/?", "#", "/x?y=", "/?#", "/a@b"])
+async def test_an_endpoint_does_not_choose_what_is_called(peers: HttpPeers, ending: str) -> None:
+    async with answering(always(201, {})) as url:
+        for endpoint in (url + ending, url.replace("//", "//@"), url.replace("//", "//user@")):
+            with pytest.raises(UsageError, match="only host and path belong there"):
+                await peers.announce(endpoint, "x")
+            with pytest.raises(UsageError):
+                check_endpoint(endpoint)
+        check_endpoint(url + "/below/")
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda text: ascii(text[:30]))
