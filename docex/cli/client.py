@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +25,7 @@ TokenOption = Annotated[
     typer.Option("--token-file", metavar="FILE", help="The node's api-token file (or set DOCEX_API_TOKEN[_FILE])."),
 ]
 DEFAULT_NODE = "http://127.0.0.1:8080"
+_PROBLEM = re.compile("urn:docex:problem:([a-z0-9_]{1,64})")
 
 
 class NodeError(DocexError):
@@ -32,21 +36,40 @@ class NodeError(DocexError):
         self.code = code  # type: ignore[misc]  # the node's own code stands for ours
 
 
+class _Answer(dict[str, Any]):
+    """A JSON object of the node. Whoever misses a member of it talks to something else than a node."""
+
+    def __init__(self, node: str, members: dict[str, Any]) -> None:
+        super().__init__(members)
+        self._node = node
+
+    def __missing__(self, name: str) -> Any:
+        raise _stranger(self._node)
+
+
 class NodeClient:
     """A node's API with the caller's token. Made by `connect`."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
+        self._node = str(client.base_url).rstrip("/")
 
     def json(self, method: str, path: str, **options: Any) -> Any:
         """Call and return the JSON answer. Raises NodeError when the node refuses, NodeUnavailable without it."""
         with self.stream(method, path, **options) as response:
-            response.read()
-            return response.json()
+            try:
+                answer = json.loads(response.read(), object_hook=partial(_Answer, self._node))
+            except (ValueError, RecursionError):
+                raise _stranger(self._node) from None
+            if not isinstance(answer, _Answer):
+                raise _stranger(self._node)
+            return answer
 
-    def text(self, path: str) -> str:
-        """The answer to GET as text; raises as `json` does."""
+    def text(self, path: str, *, media_type: str | None = None) -> str:
+        """The answer to GET as text, which must have this media type; raises as `json` does."""
         with self.stream("GET", path) as response:
+            if media_type is not None and response.headers.get("content-type", "").partition(";")[0] != media_type:
+                raise _stranger(self._node)
             response.read()
             return str(response.text)
 
@@ -59,10 +82,10 @@ class NodeClient:
             with self._client.stream(method, f"/api/v1/{path}", **options) as response:
                 if not response.is_success:
                     response.read()
-                    raise _refusal(response)
+                    raise _refusal(response, self._node)
                 yield response
         except httpx.HTTPError as error:
-            raise NodeUnavailable(f"the node at {self._client.base_url} can't be reached: {error}") from error
+            raise NodeUnavailable(f"the node at {self._node} can't be reached: {error}") from error
 
 
 @contextmanager
@@ -75,29 +98,55 @@ def connect(node: str, token_file: Path | None) -> Iterator[NodeClient]:
     import httpx
 
     headers = {"authorization": f"Bearer {_token(token_file)}"}
-    if not node.startswith(("http://", "https://")):
-        raise UsageError(f"--node {node!r} is not an http or https address")
+    _check_address(node)
     timeout = httpx.Timeout(300.0, connect=5.0)
     with httpx.Client(base_url=node, headers=headers, timeout=timeout, trust_env=False) as client:
         yield NodeClient(client)
+
+
+def _check_address(node: str) -> None:
+    import httpx
+
+    try:
+        url = httpx.URL(node)
+        url.host.encode("idna")  # as the resolver will: it refuses a part of more than 63 characters
+        port = url.port or 0
+    except (httpx.InvalidURL, ValueError):
+        raise UsageError(f"--node {node[:200]!a} is not an address") from None
+    if url.scheme not in ("http", "https") or not url.host or port > 65535:
+        raise UsageError(f"--node {node[:200]!a} is not an http or https address")
 
 
 def _token(file: Path | None) -> str:
     if file is None and (named := os.environ.get("DOCEX_API_TOKEN_FILE")):
         file = Path(named)
     if file is not None:
-        token = read_small(file, "the token file").decode("ascii", "replace").strip()
-        if not token.isascii() or not token.isprintable() or " " in token:
-            raise UsageError(f"{file} does not hold an API token")
-        return token
+        return _checked(read_small(file, "the token file").decode("ascii", "replace"), str(file))
     if text := os.environ.get("DOCEX_API_TOKEN"):
-        return text
+        return _checked(text, "DOCEX_API_TOKEN")
     raise UsageError("no API token: give --token-file, or set DOCEX_API_TOKEN_FILE or DOCEX_API_TOKEN")
 
 
-def _refusal(response: httpx.Response) -> DocexError:
+def _checked(text: str, place: str) -> str:
+    """The token in ``text``. No message shows it: it opens the node to whoever reads the terminal or a log."""
+    token = text.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise UsageError(f"{place} does not hold an API token")
+    return token
+
+
+def _refusal(response: httpx.Response, node: str) -> DocexError:
     try:
         problem = response.json()
-        return NodeError(str(problem["type"]).removeprefix("urn:docex:problem:"), str(problem["detail"]))
-    except (ValueError, KeyError, TypeError):
-        return NodeUnavailable(f"the node answers {response.status_code} {response.reason_phrase}")
+        if kind := _PROBLEM.fullmatch(problem["type"]):
+            return NodeError(kind[1], str(problem["detail"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    status = f"{response.status_code} {response.reason_phrase}"
+    if response.status_code >= 500:  # of a proxy in front of a node that is down, as likely as not
+        return NodeUnavailable(f"the node at {node} answers {status}")
+    return _stranger(node, f": it answers {status}")
+
+
+def _stranger(node: str, why: str = "") -> NodeUnavailable:
+    return NodeUnavailable(f"what answers at {node} is not a docex node{why}")

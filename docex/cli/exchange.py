@@ -16,6 +16,8 @@ from docex.cli import output
 from docex.cli.client import DEFAULT_NODE, NodeClient, NodeOption, TokenOption, connect
 from docex.cli.options import Force, Json, KeystoreFolder, PassphraseFile
 from docex.core.claims import KINDS
+from docex.core.digest import parse_digest
+from docex.core.names import check_folder, check_path
 from docex.errors import UsageError
 
 _CHUNK = 1 << 20
@@ -85,6 +87,7 @@ def documents(
     as_json: Json = False,
 ) -> None:
     """List the newest version of each document on your node, those received included."""
+    check_folder(folder)
     found: list[dict[str, Any]] = []
     with connect(node, token_file) as client:
         cursor = ""
@@ -119,6 +122,7 @@ def fetch(
     from docex.errors import DigestMismatch
     from docex.service.folder import new_file
 
+    check_path(path)
     params = {"version": version} if version else {}
     with connect(node, token_file) as client, new_file(out, force=force) as file:
         want = client.json("GET", f"documents/{quote(path)}", params=params | {"details": "true"})
@@ -298,13 +302,15 @@ def proof(
     from docex.core import proof as proofs
     from docex.service.folder import new_file
 
+    is_digest = reference.startswith("sha256:")
+    parse_digest(reference) if is_digest else check_path(reference)
     with connect(node, token_file) as client:
         digest = reference
-        if not reference.startswith("sha256:"):
+        if not is_digest:
             digest = client.json("GET", f"documents/{quote(reference)}", params={"details": "true"})["statement"]
         until = time.monotonic() + wait
         while True:
-            data = client.text(f"proofs/{quote(digest)}").encode()
+            data = client.text(f"proofs/{quote(digest)}", media_type="application/json").encode()
             found = proofs.parse(data)
             waiting = sum(each.anchor is None for each in (found.statement, *found.related))
             if not waiting or time.monotonic() > until:
