@@ -10,6 +10,7 @@ import typer
 
 from docex.cli import output, unlock
 from docex.cli.options import Json, PassphraseFile
+from docex.errors import UsageError
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the keystore.")]
 
@@ -23,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def keygen(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make the keystore in.")],
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder to make the keystore in.")],
     name: Annotated[str, typer.Option(metavar="NAME", help="The member's name, as others will see it.")],
     chain_id: Annotated[int, typer.Option(metavar="ID", help="The ledger's chain; 31337 is a local one.")] = 31337,
     passphrase_file: PassphraseFile = None,
@@ -39,11 +40,14 @@ def keygen(
     """
     from keys import _keystore_file, local
 
-    _keystore_file.check_absent(folder)
+    if not folder:  # as a path it would be the working folder: most likely a variable that was not set
+        raise UsageError("DIR is empty: name the folder to make the keystore in")
+    target = Path(folder)
+    _keystore_file.check_absent(target)
     passphrase = unlock.read_passphrase(passphrase_file, confirm=True, what="A passphrase for the new keystore")
-    made = local.create_keystore(folder, name, chain_id, passphrase, int(time.time()))
+    made = local.create_keystore(target, name, chain_id, passphrase, int(time.time()))
     output.as_json(made.public)
-    output.note(f"Made a keystore in {folder}. Keep a copy of it and of its passphrase: nobody can recover them.")
+    output.note(f"Made a keystore in {target}. Keep a copy of it and of its passphrase: nobody can recover them.")
 
 
 @_keystore.command("show")
@@ -69,7 +73,6 @@ def export(
 
     The node can then sign and anchor for you but reads nothing that is sent to you. The copy has the same passphrase.
     """
-    from docex.errors import UsageError
     from keys import local
 
     if not without_identity:

@@ -64,6 +64,13 @@ def test_keygen_that_fails_leaves_nothing(
     assert tree(tmp_path) == ["empty"]
 
 
+def test_keygen_refuses_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = failure(run("keygen", "", "--name", "Mine"), "usage", 2)
+    assert message == "DIR is empty: name the folder to make the keystore in"
+    assert tree(tmp_path) == []
+
+
 @pytest.mark.parametrize("json_option", [[], ["--json"]])
 def test_show_needs_no_passphrase(json_option: list[str], member: Member) -> None:
     result = run("keystore", "show", member.keystore, *json_option, passphrase=None)
