@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,8 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from docex.cli.demo import report
 from docex.cli.demo.network import Network
-from docex.cli.demo.report import leave_audit, try_audit
+from docex.cli.demo.report import Audit, leave_audit, try_audit
 from docex.cli.demo.steps import Steps
 from docex.cli.demo.story import Sample, Story
 
@@ -54,6 +56,25 @@ def test_demo_ends_well_and_its_folder_verifies_after_everything_stopped(tmp_pat
     offline = [sys.executable, "-m", "docex.cli", "verify", str(audit / "quality-certificate.pdf")]
     offline += ["--proof", str(audit / "proof.json"), "--trust", str(audit / "trust.json")]
     assert subprocess.run(offline, capture_output=True, timeout=60).returncode == 3
+
+
+def test_verify_says_at_once_why_the_chain_did_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / 'it\'s $HOME; a "folder"'
+    folder.mkdir()
+    audit = Audit(folder, *(folder / name for name in ("a.pdf", "proof.json", "trust.json", "verify.sh")))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(report, "_PORT", taken.getsockname()[1])
+        audit.script.write_text(report._script(audit, folder / "chain.json"))
+        environment = os.environ | {"TMPDIR": str(tmp_path)}
+        done = subprocess.run(
+            ["/bin/sh", audit.script], capture_output=True, text=True, timeout=20, env=environment, check=False
+        )
+    assert done.returncode == 3
+    assert "error[ledger_unavailable]: anvil did not start" in done.stderr
+    assert done.stdout == ""
+    assert sorted(each.name for each in tmp_path.iterdir()) == [folder.name]
+    assert [each.name for each in folder.iterdir()] == ["verify.sh"]
+    assert children_of(folder) == []
 
 
 @pytest.mark.parametrize("arguments", [(), ("--keep",)])

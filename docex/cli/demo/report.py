@@ -129,13 +129,15 @@ def _script(audit: Audit, state: Path) -> str:
     return f"""#!/bin/sh
 # Verify the document after the demo has ended. The chain is started from its file on the loopback interface, and
 # stopped again. Exit code: 0 valid, 1 invalid, 2 usage, 3 could not be checked.
-{chain} 2>/dev/null &
+said=$(mktemp) || exit 3
+{chain} >"$said" 2>&1 &
 chain=$!
-trap 'kill $chain; wait $chain' EXIT
-for _ in 1 2 3 4 5 6 7 8 9 10; do  # until the chain answers
-    {join(_with_rpc(absolute))} >/dev/null 2>&1 && break
-    [ $? = 3 ] || break
-    sleep 0.5
+trap 'kill $chain 2>/dev/null; wait $chain; rm -f "$said"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+until grep -q '^chain .* ends it$' "$said"; do  # it says so once it answers
+    kill -0 $chain 2>/dev/null || {{ cat "$said" >&2; exit 3; }}
+    sleep 0.2
 done
 {join(_with_rpc(absolute))}
 """
