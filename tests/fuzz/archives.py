@@ -16,7 +16,14 @@ from docex.core.age import EncryptingWriter, parse_recipient
 from docex.core.packet import MAX_DOCUMENTS, open_packet
 from docex.core.packing import DOCUMENT_PREFIX, STATEMENTS_NAME
 from docex.core.unpacking import Discard, Found, unpack
-from docex.errors import DocexError
+from docex.errors import (
+    ArchiveInvalid,
+    DigestMismatch,
+    LimitExceeded,
+    NameInvalid,
+    PacketError,
+    StatementInvalid,
+)
 from keys.identity import X25519Identity
 
 IDENTITY: Final = X25519Identity(b"\2" * 32)
@@ -45,8 +52,7 @@ def fuzz_archive(data: bytes) -> bool:
     if stop is not None:
         return False
     assert [(each.path, each.size) for each in found] == [(path, len(content)) for path, content in documents]
-    assert len({each.path.casefold() for each in found}) == len(found)
-    assert all(_is_path(each.path) for each in found)
+    _check_places([each.path for each in found])
     again = _write([(DOCUMENT_PREFIX + path, content) for path, content in documents] + [(STATEMENTS_NAME, lines)])
     assert _unpack(again, step) == outcome
     return _opens(archive, found, lines)
@@ -57,9 +63,18 @@ def _unpack(archive: bytes, step: int) -> tuple[str | None, list[tuple[str, byte
     sink = _Keep()
     try:
         found, lines = unpack(tar.TarReader(_in_pieces(archive, step)), sink, lambda _: None)
-    except DocexError as error:
+    except (ArchiveInvalid, NameInvalid, LimitExceeded) as error:
         return repr(error), sink.documents(), [], b""
     return None, sink.documents(), found, lines
+
+
+def _check_places(paths: list[str]) -> None:
+    """Each document can be written, on a disk that ignores case, too."""
+    assert all(map(_is_path, paths))
+    folded = [path.casefold() for path in paths]
+    folders = {path[:at] for path in folded for at, character in enumerate(path) if character == "/"}
+    assert len(set(folded)) == len(folded)
+    assert folders.isdisjoint(folded)
 
 
 def _opens(archive: bytes, found: list[Found], lines: bytes) -> bool:
@@ -72,7 +87,7 @@ def _opens(archive: bytes, found: list[Found], lines: bytes) -> bool:
     sealed.seek(0)
     try:
         opened = open_packet(sealed, [IDENTITY], Discard())
-    except DocexError:
+    except (PacketError, StatementInvalid, DigestMismatch, LimitExceeded):
         return False
     tokens = statement.parse_lines(lines, MAX_DOCUMENTS + 1)
     assert [each.token for each in (*opened.documents, opened.packet)] == tokens
@@ -103,18 +118,30 @@ def _archive_of(data: bytes) -> tuple[bytes, int]:
 
 def with_checksums(archive: bytes) -> bytes:
     """The archive with the right checksum in each header, as far as headers can be found."""
-    result = bytearray(archive)
+    entries, rest = entries_of(archive)
+    return b"".join(map(_with_checksum, entries)) + rest
+
+
+def _with_checksum(entry: bytes) -> bytes:
+    header = bytearray(entry[: tar.BLOCK])
+    header[_CHECKSUM] = b" " * 8
+    header[_CHECKSUM] = b"%06o\0 " % sum(header)
+    return bytes(header) + entry[tar.BLOCK :]
+
+
+def entries_of(archive: bytes) -> tuple[list[bytes], bytes]:
+    """The archive cut in front of each header (whether they are right or not), and what follows the last entry."""
+    entries: list[bytes] = []
     start = 0
-    while any(block := result[start : start + tar.BLOCK]) and len(block) == tar.BLOCK:
-        block[_CHECKSUM] = b" " * 8
-        block[_CHECKSUM] = b"%06o\0 " % sum(block)
-        result[start : start + tar.BLOCK] = block
+    while len(block := archive[start : start + tar.BLOCK]) == tar.BLOCK and any(block):
         try:
-            size = tarfile.nti(bytes(block[124:136]))  # type: ignore[attr-defined]
+            size = max(0, tarfile.nti(block[124:136]))  # type: ignore[attr-defined]
         except tarfile.HeaderError:
-            break
-        start += tar.BLOCK + max(0, size) + -size % tar.BLOCK
-    return bytes(result)
+            size = 0
+        end = start + tar.BLOCK + size + -size % tar.BLOCK
+        entries.append(archive[start:end])
+        start = end
+    return entries, archive[start:]
 
 
 def _in_pieces(archive: bytes, step: int) -> tar.ChunkReader:
@@ -130,7 +157,7 @@ def _read(source: tar.ChunkReader) -> Read:
             content = b"".join(iter(reader.read, b""))
             assert len(content) == entry.size
             entries.append((entry.path, content))
-    except DocexError as error:
+    except ArchiveInvalid as error:
         return repr(error), entries
     return None, entries
 
@@ -155,6 +182,6 @@ def _write(entries: list[tuple[str, bytes]]) -> bytes:
 def _is_path(path: str) -> bool:
     try:
         names.check_path(path)
-    except DocexError:
+    except NameInvalid:
         return False
     return True

@@ -9,12 +9,16 @@ import argparse
 import importlib
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
+from types import ModuleType
 from typing import Final
 
 HERE: Final = Path(__file__).parent
 WORK: Final = HERE.parents[1] / ".cache" / "fuzz"
 NAMES: Final = ("header", "statement", "tar", "frames", "proof", "archive")
+MUTATED: Final = ("statement", "tar", "proof", "archive")
 _SLOW: Final = 10  # seconds, whole: far more than targets.check allows, but a loop never comes back to be checked
 _MEMORY: Final = 512  # MiB
 
@@ -57,11 +61,24 @@ def _fuzz(name: str, seconds: int) -> None:
     if (words := HERE / f"{name}.dict").exists():
         options.append(f"-dict={words}")
     # New inputs go to the first folder; the second is only read.
-    atheris.Setup(
-        [sys.argv[0], *options, str(found), str(HERE / "corpus" / name)],
-        lambda data: targets.check(name, data) and None,
-    )
+    arguments = [sys.argv[0], *options, str(found), str(HERE / "corpus" / name)]
+    mutator = {"custom_mutator": _mutator(atheris, name)} if name in MUTATED else {}
+    atheris.Setup(arguments, lambda data: targets.check(name, data) and None, **mutator)
     atheris.Fuzz()
+
+
+def _mutator(atheris: ModuleType, name: str) -> Callable[[bytes, int, int], bytes]:
+    """The target's own mutator, libFuzzer's, or one after the other."""
+    own = importlib.import_module("tests.fuzz.mutators").MUTATORS[name]
+
+    def mutate(data: bytes, limit: int, seed: int) -> bytes:
+        rng = Random(seed)
+        changed = own(data, rng) if rng.random() < 0.6 else data
+        if changed == data or len(changed) > limit or rng.random() < 0.2:
+            changed = atheris.Mutate(changed[:limit], limit)
+        return bytes(changed)
+
+    return mutate
 
 
 if __name__ == "__main__":

@@ -89,6 +89,10 @@ def tars() -> Iterator[tuple[str, bytes]]:
     yield "two", _ANY_CHECKSUMS + two + tar.END
     yield "own-checksums", _OWN_CHECKSUMS + two + tar.END
     yield "long-path", _ANY_CHECKSUMS + _entry("d/" + 40 * "ü" + "/" + 40 * "ß", b"x") + tar.END
+    sized = b"24 path=" + 15 * b"p" + b"\n10 size=1\n"
+    pax = bytearray(tar.header("x", len(sized)))
+    pax[156:157] = b"x"
+    yield "pax-size", _ANY_CHECKSUMS + bytes(pax) + sized + tar.padding(len(sized)) + _entry("a", b"x") + tar.END
     yield "records", _ANY_CHECKSUMS + _entry("a", b"x") + bytes(5 * tar.BLOCK)
 
 

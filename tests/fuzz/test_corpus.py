@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from tests.fuzz import run
+from tests.fuzz.mutators import MUTATORS
 from tests.fuzz.targets import MAX_INPUT, TARGETS, check
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -36,4 +38,15 @@ def test_the_corpus_is_small_and_has_no_other_folder() -> None:
 
 
 def test_the_runner_knows_every_target_and_no_dictionary_lies_idle() -> None:
+    assert set(run.MUTATED) == set(MUTATORS)
     assert set(run.NAMES) == set(TARGETS) == {path.stem for path in run.HERE.glob("*.dict")}
+
+
+@pytest.mark.parametrize("name", MUTATORS)
+def test_a_mutator_gives_inputs_that_a_target_takes(name: str) -> None:
+    rng = Random(7)
+    for path in INPUTS:
+        data = path.read_bytes()
+        for _ in range(20 if path.parent.name == name else 0):
+            check(name, data := MUTATORS[name](data, rng)[:MAX_INPUT])
+    assert MUTATORS[name](b"", rng)[:1] in (b"", b"\1")
