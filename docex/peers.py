@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from docex.errors import Conflict, DocexError, NodeUnavailable, UsageError
+from docex.core.nesting import require_shallow
+from docex.errors import Conflict, DocexError, NodeUnavailable, StatementInvalid, UsageError
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _PATIENCE = 60.0  # seconds for a whole call, and more for a packet: one a byte keeps every other timeout at bay
@@ -106,7 +107,8 @@ def _url(endpoint: str, path: str) -> str:
 
 def _json(body: bytes) -> dict[str, object]:
     try:
+        require_shallow(body)
         value = json.loads(body)
-    except (ValueError, RecursionError):
+    except (ValueError, StatementInvalid):
         return {}
     return value if isinstance(value, dict) else {}
