@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from random import Random
 from types import MappingProxyType
 from typing import Any, Final
@@ -74,7 +75,7 @@ def _change(container: Any, key: Any, slots: list[Slot], rng: Random) -> None:
     copied = json.loads(json.dumps(other[other_key]))
     choice = rng.randrange(7)
     if choice == 0:
-        container[key] = rng.choice(_VALUES)
+        container[key] = deepcopy(rng.choice(_VALUES))  # or a list could end up inside itself
     elif choice == 1:
         container[key] = copied
     elif choice == 2:

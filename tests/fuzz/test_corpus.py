@@ -45,8 +45,10 @@ def test_the_runner_knows_every_target_and_no_dictionary_lies_idle() -> None:
 @pytest.mark.parametrize("name", MUTATORS)
 def test_a_mutator_gives_inputs_that_a_target_takes(name: str) -> None:
     rng = Random(7)
-    for path in INPUTS:
+    for path in (path for path in INPUTS if path.parent.name == name):
         data = path.read_bytes()
-        for _ in range(20 if path.parent.name == name else 0):
+        for _ in range(20):
             check(name, data := MUTATORS[name](data, rng)[:MAX_INPUT])
+        for _ in range(200):
+            data = MUTATORS[name](data, rng)[:MAX_INPUT]
     assert MUTATORS[name](b"", rng)[:1] in (b"", b"\1")
