@@ -1,5 +1,7 @@
 """The fixtures that every test may ask for; each starts what it names only when a test does."""
 
+import sys
+
 # Modules behind those that they import: pytest can't rewrite the assertions of one that is imported already.
 pytest_plugins = [
     "tests.fixtures.anvil",
@@ -11,3 +13,8 @@ pytest_plugins = [
     "tests.fixtures.paper_nodes",
     "tests.fixtures.network",
 ]
+
+
+def pytest_runtest_setup() -> None:
+    """Python's own limit, as in a node: libraries that tests import raise it, and deep JSON would end the process."""
+    sys.setrecursionlimit(1000)
