@@ -1,6 +1,9 @@
 """The fixtures that every test may ask for; each starts what it names only when a test does."""
 
+import os
 import sys
+
+import pytest
 
 # Modules behind those that they import: pytest can't rewrite the assertions of one that is imported already.
 pytest_plugins = [
@@ -18,3 +21,12 @@ pytest_plugins = [
 def pytest_runtest_setup() -> None:
     """Python's own limit, as in a node: libraries that tests import raise it, and deep JSON would end the process."""
     sys.setrecursionlimit(1000)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A skipped test is a failure where CI is set: there everything that a test needs has to be there."""
+    reporter = session.config.pluginmanager.getplugin("terminalreporter")
+    if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
+        reporter.write_line("skipped tests are failures here (CI is set); -rs names them", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
