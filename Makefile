@@ -52,8 +52,9 @@ $(VENV)/.uv: requirements/uv.txt
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.uv requirements/dev.txt pyproject.toml
-	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q docex keys storage # a first command starts as fast as the second
 	@touch $@
 
 node_modules/.installed: package-lock.json $(VENV)/.uv

@@ -17,7 +17,7 @@ from docex.core.state import (
 )
 from docex.core.statement import Statement
 from docex.db import rows
-from docex.db.models import DeliveryRow, TransferDocumentRow, TransferRow
+from docex.db.models import DeliveryRow, StatementRow, TransferDocumentRow, TransferRow
 from docex.db.tables import Tables
 from docex.errors import Conflict, NotFound
 
@@ -114,8 +114,9 @@ class TransferTables(Tables):
         query = (
             select(TransferRow)
             .join(TransferDocumentRow, TransferDocumentRow.transfer == TransferRow.id)
+            .join(StatementRow, StatementRow.digest == TransferRow.id)
             .where(TransferDocumentRow.statement == statement)
-            .order_by(TransferRow.created, TransferRow.id)
+            .order_by(StatementRow.sequence)  # two may be signed in the same second: the order of arrival tells
         )
         async with self._reading() as session:
             return await self._load_all(session, list(await session.scalars(query)))

@@ -55,7 +55,7 @@ class Store(Protocol):
         """Transfers, newest first, those older than ``before`` (its creation time and id)."""
 
     async def transfers_of(self, statement: str) -> Sequence[StoredTransfer]:
-        """Transfers that carried the document with this statement, oldest first."""
+        """Transfers that carried the document with this statement, in the order in which they came here."""
 
     async def set_packet(self, transfer: str, blob: str, jobs: Sequence[Job]) -> StoredTransfer:
         """The packet of a received transfer is here: delivered."""

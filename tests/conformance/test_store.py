@@ -153,6 +153,14 @@ async def test_a_transfer_is_kept_with_its_statement_and_jobs(store: Store) -> N
     assert await store.transfers_of(document.digest_text) == [row]
 
 
+async def test_transfers_of_a_document_come_in_the_order_of_their_arrival(store: Store) -> None:
+    document = await deposit(store, "a.pdf")
+    said = [transfer_statement(f"packet {number}") for number in range(8)]  # all of the same second
+    for each in said:
+        await store.add_transfer(stored_transfer(each, document), [each], [])
+    assert [row.id for row in await store.transfers_of(document.digest_text)] == [each.digest_text for each in said]
+
+
 async def test_a_transfer_that_is_known_stays_as_it_is(store: Store) -> None:
     said = await receive(store)
     known = await store.transfer(said.digest_text)
