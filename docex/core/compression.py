@@ -20,7 +20,16 @@ import zstandard
 from docex.errors import CompressionInvalid, LimitExceeded
 
 FRAME_SIZE = 1 << 20
-LEVEL = 2  # docs/adr/0003-compression-level.md
+# Level 2 with a hash table of half the size, which fits a core's cache better: docs/adr/0003-compression-level.md
+PARAMETERS = zstandard.ZstdCompressionParameters(
+    strategy=zstandard.STRATEGY_FAST,
+    window_log=20,
+    chain_log=15,
+    hash_log=15,
+    search_log=1,
+    min_match=6,
+    target_length=0,
+)
 MAX_RATIO = 256
 
 # A frame is counted before its own bytes and the skippable frame behind it are.
@@ -35,19 +44,20 @@ _SAMPLE_SIZE = 1 << 14
 _local = threading.local()
 
 
-class SupportsRead(Protocol):
+class SupportsReadinto(Protocol):
     """A binary stream to read from."""
 
-    def read(self, size: int, /) -> bytes:
-        """Up to ``size`` bytes; empty only at the end."""
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Fill up to ``len(buffer)`` bytes and return how many; 0 only at the end."""
 
 
-def compress_frame(data: bytes | bytearray | memoryview) -> list[bytes | memoryview]:
+def compress_frame(data: bytes | bytearray | memoryview, *, random: bool | None = None) -> list[bytes | memoryview]:
     """One Zstandard frame holding ``data`` (at most `FRAME_SIZE` bytes) with its padding, as pieces to write in order.
 
-    Data that does not compress is stored in raw blocks, without a copy: its pieces are views into ``data``.
+    Data that does not compress is stored in raw blocks, without a copy: its pieces are views into ``data``. ``random``
+    says whether it is such data, for a caller who asked `looks_random` before.
     """
-    if looks_random(data):
+    if looks_random(data) if random is None else random:
         return _stored_frame(memoryview(data))
     frame = _compressor().compress(data)
     pieces: list[bytes | memoryview] = [frame]
@@ -83,7 +93,7 @@ def _stored_frame(view: memoryview) -> list[bytes | memoryview]:
 
 def _compressor() -> zstandard.ZstdCompressor:
     if not hasattr(_local, "compressor"):  # a compressor may not be shared between threads
-        _local.compressor = zstandard.ZstdCompressor(level=LEVEL)
+        _local.compressor = zstandard.ZstdCompressor(compression_params=PARAMETERS)
     return _local.compressor  # type: ignore[no-any-return]
 
 
@@ -100,11 +110,12 @@ class FrameReader:
     `decompress` turns one frame into plaintext. They are apart so that the second can run on another thread.
     """
 
-    def __init__(self, source: SupportsRead, max_size: int) -> None:
+    def __init__(self, source: SupportsReadinto, max_size: int) -> None:
         self._source = source
         self._max_size = max_size
-        self._buffer = bytearray()
-        self._start = 0
+        # Room for the longest frame behind one that is taken already, so that little is moved to the front.
+        self._buffer = memoryview(bytearray(3 * FRAME_SIZE))
+        self._start = self._end = 0
         self._expanded = 0
         self._consumed = 0
         self._ending = False
@@ -181,15 +192,17 @@ class FrameReader:
 
     def _fill(self, size: int) -> int:
         """Read until ``size`` bytes are at hand or the source ends; how many are."""
-        while len(self._buffer) - self._start < size and (data := self._source.read(_READ_SIZE)):
-            if self._start > _MAX_FRAME:
-                del self._buffer[: self._start]
-                self._start = 0
-            self._buffer += data
-        return len(self._buffer) - self._start
+        while (held := self._end - self._start) < size:
+            if len(self._buffer) - self._end < _READ_SIZE:
+                self._buffer[:held] = self._buffer[self._start : self._end]
+                self._start, self._end = 0, held
+            if not (count := self._source.readinto(self._buffer[self._end : self._end + _READ_SIZE])):
+                break
+            self._end += count
+        return self._end - self._start
 
     def _peek(self, size: int) -> bytes:
-        return bytes(self._buffer[self._start : self._start + size])
+        return bytes(self._buffer[self._start : min(self._start + size, self._end)])
 
     def _number(self, position: int, length: int) -> int:
         """The little-endian number at ``position`` of the frame that comes next."""

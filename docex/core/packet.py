@@ -28,12 +28,13 @@ from docex.core.packing import (
     MAX_STATEMENTS_BYTES,
     STATEMENTS_NAME,
     WORKERS,
+    Chunk,
     DocumentSource,
     DocumentStream,
     Packer,
     check_documents,
 )
-from docex.core.pipeline import map_ordered, prefetch
+from docex.core.pipeline import hashing_pool, map_ordered, prefetch
 from docex.core.recipients import Recipient, recipient_id
 from docex.core.statement import Statement
 from docex.core.unpacking import Discard, DocumentReader, DocumentSink, Found, unpack
@@ -137,14 +138,15 @@ def seal(
     to = tuple(Addressee(key_id(recipient.text), account) for recipient, account in recipients)
     if len({addressee.key for addressee in to}) != len(to):
         raise UsageError("the same recipient is named twice")
-    packer = Packer(documents, to, signer, issuer, now, progress)
     writer = EncryptingWriter(destination, [recipient for recipient, _ in recipients], hash_payload=hash_payload)
     small = sum(document.size for document in documents) < compression.FRAME_SIZE
-    with writer, closing(_compressed(packer, small=small)) as compressed:
-        for chunk, pieces in compressed:
-            for piece in pieces:
-                writer.write(piece)
-            packer.recycle(chunk)
+    with writer, hashing_pool() as hashing:
+        packer = Packer(documents, to, signer, issuer, now, progress, hashing)
+        with closing(_compressed(packer, small=small)) as compressed:
+            for chunk, pieces in compressed:
+                for piece in pieces:
+                    writer.write(piece)
+                packer.recycle(chunk)
     assert packer.packet is not None  # the generator ran to its end
     return Sealed(
         tuple(packer.statements),
@@ -156,16 +158,20 @@ def seal(
     )
 
 
-def _compressed(packer: Packer, *, small: bool) -> Generator[tuple[memoryview, list[bytes | memoryview]], None, None]:
+def _compressed(packer: Packer, *, small: bool) -> Generator[tuple[Chunk, list[bytes | memoryview]], None, None]:
     """The chunks of the archive, each with the frame made of it. Threads cost a small packet more than they save."""
     if small:
-        for chunk in packer.chunks():
-            yield chunk, compression.compress_frame(chunk)
+        yield from map(_framed, packer.chunks())
         return
-    with closing(prefetch(packer.chunks(), AHEAD)) as chunks:
-        work = map_ordered(lambda chunk: (chunk, compression.compress_frame(chunk)), chunks, WORKERS)
-        with closing(work):
-            yield from work
+    with (
+        closing(prefetch(packer.chunks(), AHEAD)) as chunks,
+        closing(map_ordered(_framed, chunks, WORKERS, lambda chunk: chunk.random)) as work,
+    ):
+        yield from work
+
+
+def _framed(chunk: Chunk) -> tuple[Chunk, list[bytes | memoryview]]:
+    return chunk, compression.compress_frame(chunk.data, random=chunk.random)
 
 
 def open_packet(
@@ -206,8 +212,8 @@ def open_packet(
     """
     reader = DecryptingReader(source, identities, hash_payload=hash_payload)
     frames = compression.FrameReader(reader, max_size)
-    with closing(_decompressed(frames.frames())) as chunks:
-        found, lines = unpack(tar.TarReader(tar.ChunkReader(chunks)), sink, progress)
+    with hashing_pool() as hashing, closing(_decompressed(frames.frames())) as chunks:
+        found, lines = unpack(tar.TarReader(tar.ChunkReader(chunks)), sink, progress, hashing)
     statements = _check_statements(statement.parse_lines(lines, MAX_DOCUMENTS + 1), found)
     documents, packet = statements[:-1], statements[-1]
     addressee = _check_packet(packet, documents, _opening_keys(reader, identities), granted)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import queue
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from docex.core import claims, compression, names, statement, tar
 from docex.core.claims import Addressee, Document, Packet
+from docex.core.pipeline import Hasher
 from docex.core.statement import Statement
 from docex.errors import DigestMismatch, LimitExceeded, UsageError
 from keys import Signer
@@ -22,7 +23,6 @@ MAX_STATEMENTS_BYTES = 16 << 20
 
 WORKERS = 2
 AHEAD = 2
-_READ_AHEAD = 1 << 18
 _ANY_DIGEST = "sha256:" + 64 * "0"
 
 
@@ -71,6 +71,18 @@ def check_documents(documents: Sequence[DocumentSource]) -> None:
         claims.from_json(Document.TYPE, claims.to_json(document.claim(_ANY_DIGEST)))
 
 
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A part of the tar stream in a buffer that is used again; until ``hashed`` is done, a hasher reads it, too.
+
+    ``random`` says that it will not compress.
+    """
+
+    data: memoryview
+    random: bool
+    hashed: Future[None] | None
+
+
 class Packer:
     """Writes the tar stream into reused buffers of one frame each, hashing documents on the way."""
 
@@ -82,6 +94,7 @@ class Packer:
         issuer: str,
         now: int,
         progress: Callable[[int], object],
+        hashing: ThreadPoolExecutor,
     ) -> None:
         self._documents = documents
         self._to = to
@@ -89,6 +102,8 @@ class Packer:
         self._issuer = issuer
         self._now = now
         self._progress = progress
+        self._hashing = hashing
+        self._hashed: Future[None] | None = None
         # One being filled, one full but not yet taken, `AHEAD` waiting, one for each worker and one being written.
         self._free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
         self._unused = AHEAD + WORKERS + 3
@@ -97,11 +112,13 @@ class Packer:
         self.statements: list[Statement] = []
         self.packet: Statement | None = None
 
-    def recycle(self, chunk: memoryview) -> None:
-        """Give a chunk's buffer back."""
-        self._free.put(chunk)
+    def recycle(self, chunk: Chunk) -> None:
+        """Give a chunk's buffer back, once it is hashed."""
+        if chunk.hashed is not None:
+            chunk.hashed.result()
+        self._free.put(chunk.data)
 
-    def chunks(self) -> Iterator[memoryview]:
+    def chunks(self) -> Iterator[Chunk]:
         """The tar stream in chunks of `compression.FRAME_SIZE` bytes, the last one shorter."""
         for document in self._documents:
             yield from self._put(tar.header(DOCUMENT_PREFIX + document.path, document.size))
@@ -115,26 +132,28 @@ class Packer:
             raise LimitExceeded(f"the statements of the packet are longer than {MAX_STATEMENTS_BYTES} bytes")
         yield from self._put(tar.header(STATEMENTS_NAME, len(lines)) + lines + tar.padding(len(lines)) + tar.END)
         if self._used:
-            yield self._buffer[: self._used]
+            yield self._chunk()
 
-    def _copy(self, document: DocumentSource) -> Generator[memoryview, None, str]:
-        hasher = hashlib.sha256()
-        left = document.size
+    def _copy(self, document: DocumentSource) -> Generator[Chunk, None, str]:
+        hasher = Hasher(self._hashing)
+        start, left = self._used, document.size
         with document.open() as stream:
             while left:
-                room = self._buffer[self._used : self._used + min(left, _READ_AHEAD)]
+                room = self._buffer[self._used : self._used + left]
                 count = stream.readinto(room) or 0
                 if not count:
                     raise DigestMismatch(f"{document.path!r} ended {left} bytes before its size of {document.size}")
-                hasher.update(room[:count])
                 left -= count
                 self._used += count
                 self._progress(count)
                 if self._used == len(self._buffer):
+                    self._hashed = hasher.update(self._buffer[start:])
                     yield self._swap()
+                    start = 0
+            hasher.update(self._buffer[start : self._used])
             if stream.readinto(memoryview(bytearray(1))):
                 raise DigestMismatch(f"{document.path!r} has more bytes than its size of {document.size}")
-        return "sha256:" + hasher.hexdigest()
+        return hasher.digest()
 
     def _state(self, document: DocumentSource, digest: str) -> Statement:
         if document.statement is not None:
@@ -149,7 +168,7 @@ class Packer:
             return document.statement
         return statement.issue(self._signer, self._issuer, document.claim(digest), self._now)
 
-    def _put(self, data: bytes) -> Iterator[memoryview]:
+    def _put(self, data: bytes) -> Iterator[Chunk]:
         view = memoryview(data)
         while view:
             part = view[: len(self._buffer) - self._used]
@@ -159,9 +178,14 @@ class Packer:
             if self._used == len(self._buffer):
                 yield self._swap()
 
-    def _swap(self) -> memoryview:
-        full, self._buffer, self._used = self._buffer, self._take_buffer(), 0
+    def _swap(self) -> Chunk:
+        full = self._chunk()
+        self._buffer, self._used, self._hashed = self._take_buffer(), 0, None
         return full
+
+    def _chunk(self) -> Chunk:
+        data = self._buffer[: self._used]
+        return Chunk(data, compression.looks_random(data), self._hashed)
 
     def _take_buffer(self) -> memoryview:
         if self._unused:  # made when first needed: most packets are small

@@ -1,4 +1,4 @@
-"""Two small tools to run the stages of a stream on several threads, in order and with bounded memory.
+"""Three small tools to run the stages of a stream on several threads, in order and with bounded memory.
 
 The heavy steps (hashing, Zstandard, ChaCha20-Poly1305, reading and writing) release the GIL, so threads are enough. An
 error in any stage reaches the consumer, and leaving the consumer's loop, in whatever way, ends every thread.
@@ -6,18 +6,21 @@ error in any stage reaches the consumer, and leaving the consumer's loop, in wha
 
 from __future__ import annotations
 
+import hashlib
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _END = object()
+_WORTH_A_THREAD = 1 << 18  # bytes
 
 
 class _Failure:
@@ -64,17 +67,66 @@ def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
             thread.join(0.01)
 
 
-def map_ordered(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
-    """Apply ``function`` on ``workers`` threads and yield the results in the order of ``items``."""
-    pending: deque[Future[R]] = deque()
+def map_ordered(
+    function: Callable[[T], R], items: Iterable[T], workers: int, quick: Callable[[T], bool] = lambda _: False
+) -> Generator[R, None, None]:
+    """Apply ``function`` on ``workers`` threads and yield the results in the order of ``items``.
+
+    Items that are ``quick`` are done on the caller's thread: handing them over would cost more.
+    """
+    pending: deque[Future[R] | Callable[[], R]] = deque()
+
+    def first() -> R:
+        done = pending.popleft()
+        return done.result() if isinstance(done, Future) else done()
+
     with ThreadPoolExecutor(workers, thread_name_prefix="docex-map") as pool:
         try:
             for item in items:
-                pending.append(pool.submit(function, item))
+                pending.append(partial(function, item) if quick(item) else pool.submit(function, item))
                 if len(pending) > workers:
-                    yield pending.popleft().result()
+                    yield first()
             while pending:
-                yield pending.popleft().result()
+                yield first()
         finally:
-            for future in pending:
-                future.cancel()
+            for each in pending:
+                if isinstance(each, Future):
+                    each.cancel()
+
+
+class Hasher:
+    """The SHA-256 of a stream, taken on a thread of ``pool`` (which has one) while the caller goes on.
+
+    Hashing costs as much as reading, encrypting and writing together, so a second core should do it. Small pieces are
+    hashed at once: handing them over would cost more.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+        self._hash = hashlib.sha256()
+        self._pending: deque[Future[None]] = deque()
+
+    def update(self, data: memoryview) -> Future[None] | None:
+        """Hash ``data``; where a future is returned, ``data`` must stay as it is until that is done."""
+        if len(data) < _WORTH_A_THREAD:
+            self._wait(0)
+            self._hash.update(data)
+            return None
+        self._wait(1)
+        future = self._pool.submit(self._hash.update, data)
+        self._pending.append(future)
+        return future
+
+    def digest(self) -> str:
+        """``sha256:<hex>`` of everything so far."""
+        self._wait(0)
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def _wait(self, left: int) -> None:
+        while len(self._pending) > left:
+            self._pending.popleft().result()
+
+
+def hashing_pool() -> ThreadPoolExecutor:
+    """The thread that hashers share; it starts when there is something to hash on it."""
+    return ThreadPoolExecutor(1, thread_name_prefix="docex-hash")

@@ -12,8 +12,9 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from docex.core import claims as claims_module
 from docex.core.account import parse_caip10
@@ -29,7 +30,9 @@ ALGORITHMS = ("Ed25519", "ES256", "ES256K")
 MAX_TOKEN_BYTES = 5 << 18  # room for a packet statement with 10,000 documents and 1,024 addressees
 MAX_TIME = (1 << 32) - 1  # what the Notary can store
 
+_MAX_HEADER = 1024  # characters; what is cached must be small
 _SIGNATURE_SIZE = 64
+_SIGNATURE_PART = 86  # characters
 # With s, a signature by ECDSA also holds with n - s. One of the two has to be the statement, or it had two digests.
 _ORDERS: Mapping[str, int] = MappingProxyType(
     {
@@ -83,7 +86,7 @@ def issue(signer: Signer, issuer: str, body: Body, issued_at: int, jti: str | No
     Raises:
         StatementInvalid: the claim would not be accepted by a reader.
     """
-    header = {"alg": signer.alg, "jwk": dict(signer.public_jwk), "kid": signer.kid, "typ": TYP}
+    header = b64url(_dump({"alg": signer.alg, "jwk": dict(signer.public_jwk), "kid": signer.kid, "typ": TYP}))
     payload = {
         "iat": issued_at,
         "iss": issuer,
@@ -91,9 +94,11 @@ def issue(signer: Signer, issuer: str, body: Body, issued_at: int, jti: str | No
         "type": body.TYPE,
         body.TYPE: claims_module.to_json(body),
     }
-    signing_input = ".".join(b64url(_dump(part)) for part in (header, payload))
+    signing_input = f"{header}.{b64url(_dump(payload))}"
+    _check_length(len(signing_input) + 1 + _SIGNATURE_PART)
+    read = _read_header(header), _read_payload(payload)  # what a reader would refuse is not signed
     signature = _lower_s(signer.alg, signer.sign(signing_input.encode("ascii")))
-    return parse(f"{signing_input}.{b64url(signature)}")
+    return _statement(f"{signing_input}.{_check_signature(signer.alg, b64url(signature))}", *read)
 
 
 def parse(token: str) -> Statement:
@@ -102,33 +107,13 @@ def parse(token: str) -> Statement:
     Raises:
         StatementInvalid: it is malformed, too long, or has an unknown type, algorithm, header member or claim.
     """
-    if len(token) > MAX_TOKEN_BYTES:
-        raise StatementInvalid(f"a statement is longer than {MAX_TOKEN_BYTES} bytes")
+    _check_length(len(token))
     parts = token.split(".")
     if len(parts) != 3 or not token.isascii():
         raise StatementInvalid("a statement is not a compact JWS (three base64url parts)")
-    header, payload = (load_object(b64url_decode(part)) for part in parts[:2])
-    _check_header(header)
-    signature = b64url_decode(parts[2])
-    if len(signature) != _SIGNATURE_SIZE or _lower_s(header["alg"], signature) != signature:
-        raise StatementInvalid("the signature of a statement has 64 bytes and, with ECDSA, the lower s")
-    if not isinstance(kind := payload.get("type"), str) or kind not in claims_module.TYPES:
-        raise StatementInvalid(f"unknown statement type {ascii(kind)[:80]}")
-    if extra := sorted(payload.keys() ^ (_CLAIMS | {kind})):
-        raise StatementInvalid(f"statement claims missing or not known: {', '.join(map(ascii, extra))[:200]}")
-    issuer, issued_at, jti = payload["iss"], payload["iat"], payload["jti"]
-    if not isinstance(issuer, str) or not isinstance(jti, str):
-        raise StatementInvalid("iss and jti must be strings")
-    try:
-        parse_caip10(issuer)
-    except UsageError as error:
-        raise StatementInvalid(f"iss: {error}") from error
-    if type(issued_at) is not int or not 0 <= issued_at <= MAX_TIME:
-        raise StatementInvalid("iat must be whole seconds since the epoch")
-    if len(b64url_decode(jti)) != 16:
-        raise StatementInvalid("jti must be 128 bits in base64url")
-    body = claims_module.from_json(kind, payload[kind])
-    return Statement(token, issuer, issued_at, jti, body, header["alg"], header["kid"], header["jwk"])
+    header = _read_header(parts[0])
+    _check_signature(header.alg, parts[2])
+    return _statement(token, header, _read_payload(load_object(b64url_decode(parts[1]))))
 
 
 def verify(token: str) -> Statement:
@@ -182,7 +167,29 @@ def _lower_s(alg: str, signature: bytes) -> bytes:
     return signature[:32] + (order - s).to_bytes(32) if order // 2 < s < order else signature
 
 
-def _check_header(header: Mapping[str, Any]) -> None:
+def _check_length(length: int) -> None:
+    if length > MAX_TOKEN_BYTES:
+        raise StatementInvalid(f"a statement is longer than {MAX_TOKEN_BYTES} bytes")
+
+
+def _check_signature(alg: str, part: str) -> str:
+    signature = b64url_decode(part)
+    if len(signature) != _SIGNATURE_SIZE or _lower_s(alg, signature) != signature:
+        raise StatementInvalid("the signature of a statement has 64 bytes and, with ECDSA, the lower s")
+    return part
+
+
+class _Header(NamedTuple):
+    alg: str
+    kid: str
+    jwk: Mapping[str, str]
+
+
+@lru_cache(256)  # a packet of a thousand statements has one header a thousand times
+def _read_header(part: str) -> _Header:
+    if len(part) > _MAX_HEADER:
+        raise StatementInvalid(f"the header of a statement is longer than {_MAX_HEADER} characters")
+    header = load_object(b64url_decode(part))
     # This also refuses "crit": no extension is known (RFC 7515 section 4.1.11).
     if extra := sorted(header.keys() ^ _HEADER_MEMBERS):
         raise StatementInvalid(f"statement header members missing or not known: {', '.join(map(ascii, extra))[:200]}")
@@ -192,6 +199,37 @@ def _check_header(header: Mapping[str, Any]) -> None:
         raise StatementInvalid(f"statement alg {ascii(header['alg'])[:80]} is not one of {', '.join(ALGORITHMS)}")
     if thumbprint(check_jwk(header["jwk"], header["alg"])) != header["kid"]:
         raise StatementInvalid("kid is not the RFC 7638 thumbprint of the statement's jwk")
+    return _Header(header["alg"], header["kid"], MappingProxyType(header["jwk"]))
+
+
+class _Payload(NamedTuple):
+    issuer: str
+    issued_at: int
+    jti: str
+    body: Body
+
+
+def _read_payload(payload: Mapping[str, Any]) -> _Payload:
+    if not isinstance(kind := payload.get("type"), str) or kind not in claims_module.TYPES:
+        raise StatementInvalid(f"unknown statement type {ascii(kind)[:80]}")
+    if extra := sorted(payload.keys() ^ (_CLAIMS | {kind})):
+        raise StatementInvalid(f"statement claims missing or not known: {', '.join(map(ascii, extra))[:200]}")
+    issuer, issued_at, jti = payload["iss"], payload["iat"], payload["jti"]
+    if not isinstance(issuer, str) or not isinstance(jti, str):
+        raise StatementInvalid("iss and jti must be strings")
+    try:
+        parse_caip10(issuer)
+    except UsageError as error:
+        raise StatementInvalid(f"iss: {error}") from error
+    if type(issued_at) is not int or not 0 <= issued_at <= MAX_TIME:
+        raise StatementInvalid("iat must be whole seconds since the epoch")
+    if len(b64url_decode(jti)) != 16:
+        raise StatementInvalid("jti must be 128 bits in base64url")
+    return _Payload(issuer, issued_at, jti, claims_module.from_json(kind, payload[kind]))
+
+
+def _statement(token: str, header: _Header, payload: _Payload) -> Statement:
+    return Statement(token, *payload, *header)
 
 
 def _dump(value: object) -> bytes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
 from docex.core import names, tar
 from docex.core.packing import DOCUMENT_PREFIX, MAX_DOCUMENTS, MAX_STATEMENTS_BYTES, STATEMENTS_NAME
+from docex.core.pipeline import Hasher
 from docex.errors import ArchiveInvalid, LimitExceeded
 
 
@@ -37,8 +38,12 @@ class Found:
     digest: str
 
 
-def unpack(archive: tar.TarReader, sink: DocumentSink, progress: Callable[[int], object]) -> tuple[list[Found], bytes]:
+def unpack(
+    archive: tar.TarReader, sink: DocumentSink, progress: Callable[[int], object], hashing: ThreadPoolExecutor
+) -> tuple[list[Found], bytes]:
     """Hand every document to the sink; return what was found, and the statements at the end.
+
+    The chunks of ``archive`` must not change afterwards: they are hashed on the thread of ``hashing``.
 
     Raises:
         ArchiveInvalid: the archive is malformed or holds what a packet may not hold.
@@ -62,12 +67,12 @@ def unpack(archive: tar.TarReader, sink: DocumentSink, progress: Callable[[int],
             raise LimitExceeded(f"a packet holds at most {MAX_DOCUMENTS} documents")
         if not paths.add(path):
             raise ArchiveInvalid(f"{path!r} and another document would be in each other's place on some systems")
-        take, hasher = sink.begin(path, entry.size), hashlib.sha256()
+        take, hasher = sink.begin(path, entry.size), Hasher(hashing)
         while data := archive.read():
             hasher.update(data)
             take(data)
             progress(len(data))
-        found.append(Found(path, entry.size, "sha256:" + hasher.hexdigest()))
+        found.append(Found(path, entry.size, hasher.digest()))
     raise ArchiveInvalid("the packet has no statements")
 
 

@@ -129,11 +129,11 @@ class _Slow:
         self._source = io.BytesIO(data)
         self._step = step
 
-    def read(self, size: int, /) -> bytes:
-        return self._source.read(min(size, self._step))
+    def readinto(self, buffer: memoryview, /) -> int:
+        return self._source.readinto(buffer[: self._step])
 
 
-def _decompress(source: compression.SupportsRead) -> tuple[str | None, list[bytes]]:
+def _decompress(source: compression.SupportsReadinto) -> tuple[str | None, list[bytes]]:
     """What stopped the reader (None: the end), and the content of each frame before."""
     content: list[bytes] = []
     try:

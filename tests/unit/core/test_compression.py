@@ -32,8 +32,8 @@ class Trickle:
         self._data = io.BytesIO(data)
         self._steps = iter(steps)
 
-    def read(self, size: int, /) -> bytes:
-        return self._data.read(min(size, next(self._steps, size)))
+    def readinto(self, buffer: memoryview, /) -> int:
+        return self._data.readinto(buffer[: next(self._steps, len(buffer))])
 
 
 def read_all(stream: bytes, max_size: int = 1 << 30, steps: Iterable[int] = ()) -> list[bytes]:
@@ -245,10 +245,12 @@ class Endless:
         self._unit = unit * (1 + (1 << 18) // len(unit))
         self.given = 0
 
-    def read(self, size: int, /) -> bytes:
-        self.given += size
+    def readinto(self, buffer: memoryview, /) -> int:
+        count = min(len(buffer), len(self._unit))
+        self.given += count
         assert self.given < 8 << 20, "nothing stops the reader"
-        return self._unit[:size]
+        buffer[:count] = self._unit[:count]
+        return count
 
 
 @pytest.mark.parametrize(

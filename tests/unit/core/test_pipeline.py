@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import io
 import threading
 import time
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docex.core.pipeline import map_ordered, prefetch
+from docex.core.pipeline import Hasher, hashing_pool, map_ordered, prefetch
 
 
 def own_threads() -> set[threading.Thread]:
@@ -216,3 +217,36 @@ def test_an_error_keeps_no_buffer_alive() -> None:
         assert alive[0]() is None
     finally:
         gc.enable()
+
+
+@given(st.lists(st.integers(0, 1 << 19), max_size=12))
+def test_a_digest_is_the_same_whichever_thread_takes_it(sizes: list[int]) -> None:
+    pieces = [bytes([number]) * size for number, size in enumerate(sizes)]
+    with hashing_pool() as pool:
+        hasher = Hasher(pool)
+        for piece in pieces:
+            hasher.update(memoryview(piece))
+        assert hasher.digest() == "sha256:" + hashlib.sha256(b"".join(pieces)).hexdigest()
+
+
+def test_a_hasher_has_at_most_two_pieces_under_way_and_says_when_one_may_be_reused() -> None:
+    with hashing_pool() as pool:
+        hasher, gate = Hasher(pool), threading.Event()
+        pool.submit(gate.wait, 10)
+        piece = bytearray(b"a" * (1 << 18))
+        futures = [hasher.update(memoryview(piece)) for _ in range(2)]
+        threading.Timer(0.05, gate.set).start()
+        assert not any(each.done() for each in futures if each)
+        last = hasher.update(memoryview(piece))
+        assert futures[0] is not None
+        assert futures[0].done()
+        assert last is not None
+        last.result()
+        piece[:] = bytes(len(piece))
+        assert hasher.digest() == "sha256:" + hashlib.sha256(b"a" * (3 << 18)).hexdigest()
+
+
+def test_small_pieces_start_no_thread() -> None:
+    with hashing_pool() as pool:
+        assert Hasher(pool).update(memoryview(bytes(1000))) is None
+        assert not own_threads()

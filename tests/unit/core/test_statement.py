@@ -173,7 +173,7 @@ def without(made: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in made.items() if key != name}
 
 
-DEEP: Any = json.loads("[" * 800 + "]" * 800)
+DEEP: Any = json.loads("[" * 100 + "]" * 100)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +200,7 @@ DEEP: Any = json.loads("[" * 800 + "]" * 800)
         (HEADER | {"jwk": Ed25519Signer.generate().public_jwk}, "kid is not"),
         (HEADER | {"jwk": HEADER["jwk"] | {"d": "AAAA"}}, "exactly the members"),
         (HEADER | {"jwk": DEEP}, "nested more than"),
+        (HEADER | {"typ": " " * 1000}, "header of a statement is longer than 1024 characters"),
     ],
 )
 def test_a_header_that_says_anything_else_is_refused(header: dict[str, Any], why: str) -> None:
@@ -323,3 +324,10 @@ def test_any_json_parts_are_refused(header: bytes, payload: bytes) -> None:
     token = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (header, payload, bytes(64)))
     with pytest.raises(StatementInvalid):
         statement.verify(token)
+
+
+def test_headers_are_remembered_read_only() -> None:
+    first, second = statement.parse(ISSUED.token), statement.parse(ISSUED.token)
+    with pytest.raises(TypeError):
+        first.jwk["x"] = "another"  # type: ignore[index]
+    assert second.jwk == HEADER["jwk"]
