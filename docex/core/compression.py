@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import zstandard
 
+from docex.core.pipeline import Buffers
 from docex.errors import CompressionInvalid, LimitExceeded
 
 FRAME_SIZE = 1 << 20
@@ -37,6 +39,7 @@ _RATIO_ALLOWANCE = 2 * FRAME_SIZE
 _MIN_FRAME_SIZE = 1 << 16
 _MAX_FRAME_HEADER = 18
 _MAX_FRAME = FRAME_SIZE + (1 << 16)
+_STORED_HEADER = b"\x28\xb5\x2f\xfd\xa0"  # magic number; single segment, 4 bytes of content size, nothing else
 _SKIPPABLE_MAGIC = 0x184D2A50
 _READ_SIZE = 1 << 18
 _BLOCK_SIZE = 1 << 17  # the largest block of RFC 8878 section 3.1.1.2.4
@@ -82,7 +85,7 @@ def looks_random(data: bytes | bytearray | memoryview) -> bool:
 
 def _stored_frame(view: memoryview) -> list[bytes | memoryview]:
     """A frame of raw blocks: magic number, single-segment header with 4 bytes of content size, blocks (RFC 8878)."""
-    pieces: list[bytes | memoryview] = [b"\x28\xb5\x2f\xfd\xa0" + len(view).to_bytes(4, "little")]
+    pieces: list[bytes | memoryview] = [_STORED_HEADER + len(view).to_bytes(4, "little")]
     for start in range(0, len(view), _BLOCK_SIZE):
         block = view[start : start + _BLOCK_SIZE]
         last = start + _BLOCK_SIZE >= len(view)
@@ -103,24 +106,36 @@ def _fast_compressor() -> zstandard.ZstdCompressor:
     return _local.fast  # type: ignore[no-any-return]
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of a stream, whole and within its limits, at the start of a buffer from `FrameReader.buffers`."""
+
+    buffer: memoryview
+    length: int
+    content_size: int
+    stored: bool
+    """It is as `_stored_frame` makes it: raw blocks only."""
+
+
 class FrameReader:
     """The frames of a packet's Zstandard stream, one at a time, each complete and within its limits.
 
     `frames` cuts the stream (RFC 8878 section 3.1.1: the headers of a frame and its blocks give its length),
-    `decompress` turns one frame into plaintext. They are apart so that the second can run on another thread.
+    `decompress` turns one frame into plaintext. They are apart so that the second can run on another thread. Who is
+    done with a content gives its buffer back to `buffers`, or lets go of it.
     """
 
     def __init__(self, source: SupportsReadinto, max_size: int) -> None:
+        self.buffers = Buffers(_MAX_FRAME + _READ_SIZE)
         self._source = source
         self._max_size = max_size
-        # Room for the longest frame behind one that is taken already, so that little is moved to the front.
-        self._buffer = memoryview(bytearray(3 * FRAME_SIZE))
-        self._start = self._end = 0
+        self._buffer = self.buffers.take()
+        self._held = 0
         self._expanded = 0
         self._consumed = 0
         self._ending = False
 
-    def frames(self) -> Iterator[bytes]:
+    def frames(self) -> Iterator[Frame]:
         """Yield each frame; skippable frames are read and dropped.
 
         Raises:
@@ -135,24 +150,43 @@ class FrameReader:
                 self._skip()
                 skipped = True
                 continue
-            length, content_size = self._measure()
-            self._count(content_size)
-            yield self._take(length)
+            frame = self._measure()
+            self._count(frame.content_size)
+            self._drop(frame.length, self.buffers.take())
+            yield frame
             skipped = False
         if self._fill(1):
             raise CompressionInvalid("the Zstandard stream ends in the middle of a frame")
+
+    def decompress(self, frame: Frame) -> memoryview:
+        """The content of a frame, at the start of a buffer; on any thread. The frame's own buffer is used up.
+
+        Raises:
+            CompressionInvalid: it is damaged or does not have the size that it states.
+        """
+        if frame.stored:
+            return _close_up(frame)
+        content = self.buffers.take()[: frame.content_size]
+        _decompress(frame.buffer[: frame.length], content)
+        self.buffers.give(frame.buffer)
+        return content
+
+    def recycle(self, content: memoryview) -> None:
+        """Use the buffer of a content again."""
+        assert isinstance(content.obj, bytearray)
+        self.buffers.give(memoryview(content.obj))
 
     def _skip(self) -> None:
         length = self._number(4, 4)
         if length > FRAME_SIZE:
             raise CompressionInvalid("a skippable frame is longer than 1 MiB")
         self._need(8 + length)
-        self._take(8 + length)
+        self._drop(8 + length, self._buffer)
 
-    def _measure(self) -> tuple[int, int]:
-        """The length of the frame that comes next, and the content size that it states."""
+    def _measure(self) -> Frame:
+        """The frame that comes next."""
         self._fill(_MAX_FRAME_HEADER)
-        head = self._peek(_MAX_FRAME_HEADER)
+        head = bytes(self._buffer[: min(self._held, _MAX_FRAME_HEADER)])
         try:
             parameters = zstandard.get_frame_parameters(head)
             position = zstandard.frame_header_size(head)
@@ -163,13 +197,18 @@ class FrameReader:
             raise CompressionInvalid("a Zstandard frame states no size, 0, or more than 1 MiB")
         if parameters.window_size > FRAME_SIZE or parameters.dict_id:
             raise CompressionInvalid("a Zstandard frame wants a larger window than 1 MiB, or a dictionary")
-        position = self._after_blocks(position) + (4 if parameters.has_checksum else 0)
+        position, raw = self._after_blocks(position)
+        if parameters.has_checksum:
+            position, raw = position + 4, None
         self._need(position)
-        return position, parameters.content_size
+        # With another header the window may be smaller than a block, which is for the decompressor to refuse.
+        stored = raw == parameters.content_size and head.startswith(_STORED_HEADER)
+        return Frame(self._buffer, position, parameters.content_size, stored)
 
-    def _after_blocks(self, position: int) -> int:
-        """Where the blocks end that start at ``position`` of the frame that comes next."""
+    def _after_blocks(self, position: int) -> tuple[int, int | None]:
+        """Where the blocks end that start at ``position``, and how much they hold if all of them are raw."""
         last = False
+        raw: int | None = 0
         while not last:
             header = self._number(position, 3)
             last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
@@ -178,7 +217,8 @@ class FrameReader:
             position += 3 + (1 if kind == 1 else size)  # kind 1 repeats one byte
             if position > _MAX_FRAME:
                 raise CompressionInvalid("a Zstandard frame is longer than its content can need")
-        return position
+            raw = raw + size if raw is not None and kind == 0 else None
+        return position, raw
 
     def _count(self, content_size: int) -> None:
         if self._ending:
@@ -192,44 +232,50 @@ class FrameReader:
 
     def _fill(self, size: int) -> int:
         """Read until ``size`` bytes are at hand or the source ends; how many are."""
-        while (held := self._end - self._start) < size:
-            if len(self._buffer) - self._end < _READ_SIZE:
-                self._buffer[:held] = self._buffer[self._start : self._end]
-                self._start, self._end = 0, held
-            if not (count := self._source.readinto(self._buffer[self._end : self._end + _READ_SIZE])):
+        while self._held < size:
+            count = self._source.readinto(self._buffer[self._held : self._held + _READ_SIZE])
+            if not count:
                 break
-            self._end += count
-        return self._end - self._start
-
-    def _peek(self, size: int) -> bytes:
-        return bytes(self._buffer[self._start : min(self._start + size, self._end)])
-
-    def _number(self, position: int, length: int) -> int:
-        """The little-endian number at ``position`` of the frame that comes next."""
-        self._need(position + length)
-        start = self._start + position
-        return int.from_bytes(self._buffer[start : start + length], "little")
+            self._held += count
+        return self._held
 
     def _need(self, size: int) -> None:
         if self._fill(size) < size:
             raise CompressionInvalid("the Zstandard stream ends in the middle of a frame")
 
-    def _take(self, size: int) -> bytes:
-        data = self._peek(size)
-        self._start += size
-        self._consumed += size
-        return data
+    def _number(self, position: int, length: int) -> int:
+        """The little-endian number at ``position`` of the frame that comes next."""
+        self._need(position + length)
+        return int.from_bytes(self._buffer[position : position + length], "little")
+
+    def _drop(self, length: int, buffer: memoryview) -> None:
+        """What stands behind the first ``length`` bytes comes next, at the start of ``buffer``."""
+        rest = self._buffer[length : self._held]
+        buffer[: len(rest)] = rest
+        self._buffer, self._held = buffer, len(rest)
+        self._consumed += length
 
 
-def decompress(frame: bytes) -> bytes:
-    """The content of one frame from `FrameReader.frames` (at most `FRAME_SIZE` bytes).
+def _close_up(frame: Frame) -> memoryview:
+    """The content of raw blocks, moved together in the frame's own buffer: much less work than decompressing it."""
+    buffer = frame.buffer
+    position, size, last = len(_STORED_HEADER) + 4, 0, False
+    while not last:
+        header = int.from_bytes(buffer[position : position + 3], "little")
+        last, length = bool(header & 1), header >> 3
+        buffer[size : size + length] = buffer[position + 3 : position + 3 + length]
+        position, size = position + 3 + length, size + length
+    return buffer[:size]
 
-    Raises:
-        CompressionInvalid: it is damaged or does not have the size that it states.
-    """
+
+def _decompress(frame: memoryview, content: memoryview) -> None:
     if not hasattr(_local, "decompressor"):
         _local.decompressor = zstandard.ZstdDecompressor()
     try:
-        return _local.decompressor.decompress(frame)  # type: ignore[no-any-return]
+        with _local.decompressor.stream_reader(frame) as reader:
+            size = reader.readinto(content)
+            more = reader.read(1)  # only now a checksum has been compared
     except zstandard.ZstdError as error:
         raise CompressionInvalid(f"the Zstandard stream is damaged: {error}") from error
+    if size != len(content) or more:
+        raise CompressionInvalid("a Zstandard frame does not have the size that it states")

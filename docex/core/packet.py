@@ -10,6 +10,7 @@ used. Opening hands out bytes before the statements at the end of the packet hav
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -212,7 +213,7 @@ def open_packet(
     """
     reader = DecryptingReader(source, identities, hash_payload=hash_payload)
     frames = compression.FrameReader(reader, max_size)
-    with hashing_pool() as hashing, closing(_decompressed(frames.frames())) as chunks:
+    with hashing_pool() as hashing, closing(_decompressed(frames)) as chunks:
         found, lines = unpack(tar.TarReader(tar.ChunkReader(chunks)), sink, progress, hashing)
     statements = _check_statements(statement.parse_lines(lines, MAX_DOCUMENTS + 1), found)
     documents, packet = statements[:-1], statements[-1]
@@ -221,17 +222,27 @@ def open_packet(
     return Opened(documents, packet, digest, reader.payload_size, addressee)
 
 
-def _decompressed(frames: Iterator[bytes]) -> Generator[bytes, None, None]:
-    """The archive, frame by frame; on threads only when there is more than one frame."""
+def _decompressed(reader: compression.FrameReader) -> Generator[memoryview, None, None]:
+    """The archive, frame by frame; on threads only when there is more than one frame.
+
+    A chunk may be used until two more have been taken: a hasher may still be at the one before.
+    """
+    frames = reader.frames()
     first, second = next(frames, None), next(frames, None)
     if first is not None:
-        yield compression.decompress(first)
+        yield reader.decompress(first)
     if second is None:
         return
-    with closing(prefetch(chain([second], frames), AHEAD)) as ahead:
-        work = map_ordered(compression.decompress, ahead, WORKERS)
-        with closing(work):
-            yield from work
+    used: deque[memoryview] = deque()
+    with (
+        closing(prefetch(chain([second], frames), AHEAD)) as ahead,
+        closing(map_ordered(reader.decompress, ahead, WORKERS, lambda frame: frame.stored)) as work,
+    ):
+        for content in work:
+            yield content
+            used.append(content)
+            if len(used) > 2:
+                reader.recycle(used.popleft())
 
 
 def open_document(source: Source, identities: Sequence[Unwrapper], path: str) -> DocumentReader:
@@ -243,8 +254,7 @@ def open_document(source: Source, identities: Sequence[Unwrapper], path: str) ->
         PacketError: (a subclass) the packet is damaged or not for these identities.
         NotFound: the packet has no such document.
     """
-    frames = compression.FrameReader(DecryptingReader(source, identities), DEFAULT_MAX_SIZE)
-    chunks = prefetch(map(compression.decompress, frames.frames()), AHEAD)
+    chunks = _decompressed(compression.FrameReader(DecryptingReader(source, identities), DEFAULT_MAX_SIZE))
     archive = tar.TarReader(tar.ChunkReader(chunks))
     try:
         while entry := archive.next():

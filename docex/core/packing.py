@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -11,7 +10,7 @@ from typing import Protocol
 
 from docex.core import claims, compression, names, statement, tar
 from docex.core.claims import Addressee, Document, Packet
-from docex.core.pipeline import Hasher
+from docex.core.pipeline import Buffers, Hasher
 from docex.core.statement import Statement
 from docex.errors import DigestMismatch, LimitExceeded, UsageError
 from keys import Signer
@@ -104,10 +103,8 @@ class Packer:
         self._progress = progress
         self._hashing = hashing
         self._hashed: Future[None] | None = None
-        # One being filled, one full but not yet taken, `AHEAD` waiting, one for each worker and one being written.
-        self._free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
-        self._unused = AHEAD + WORKERS + 3
-        self._buffer = self._take_buffer()
+        self._buffers = Buffers(compression.FRAME_SIZE)
+        self._buffer = self._buffers.take()
         self._used = 0
         self.statements: list[Statement] = []
         self.packet: Statement | None = None
@@ -116,7 +113,7 @@ class Packer:
         """Give a chunk's buffer back, once it is hashed."""
         if chunk.hashed is not None:
             chunk.hashed.result()
-        self._free.put(chunk.data)
+        self._buffers.give(chunk.data)
 
     def chunks(self) -> Iterator[Chunk]:
         """The tar stream in chunks of `compression.FRAME_SIZE` bytes, the last one shorter."""
@@ -180,15 +177,9 @@ class Packer:
 
     def _swap(self) -> Chunk:
         full = self._chunk()
-        self._buffer, self._used, self._hashed = self._take_buffer(), 0, None
+        self._buffer, self._used, self._hashed = self._buffers.take(), 0, None
         return full
 
     def _chunk(self) -> Chunk:
         data = self._buffer[: self._used]
         return Chunk(data, compression.looks_random(data), self._hashed)
-
-    def _take_buffer(self) -> memoryview:
-        if self._unused:  # made when first needed: most packets are small
-            self._unused -= 1
-            return memoryview(bytearray(compression.FRAME_SIZE))
-        return self._free.get()

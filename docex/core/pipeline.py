@@ -1,4 +1,4 @@
-"""Three small tools to run the stages of a stream on several threads, in order and with bounded memory.
+"""Small tools to run the stages of a stream on several threads, in order and with bounded memory.
 
 The heavy steps (hashing, Zstandard, ChaCha20-Poly1305, reading and writing) release the GIL, so threads are enough. An
 error in any stage reaches the consumer, and leaving the consumer's loop, in whatever way, ends every thread.
@@ -92,6 +92,28 @@ def map_ordered(
             for each in pending:
                 if isinstance(each, Future):
                     each.cancel()
+
+
+class Buffers:
+    """Buffers of one size that are used again: at these speeds fresh memory costs more than the work on it.
+
+    There are as many as are out at a time, which the stages of a pipeline bound.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
+
+    def take(self) -> memoryview:
+        """A buffer, with whatever was in it."""
+        try:
+            return self._free.get_nowait()
+        except queue.Empty:
+            return memoryview(bytearray(self._size))
+
+    def give(self, buffer: memoryview) -> None:
+        """Give back what `take` gave; nobody may use it any more."""
+        self._free.put(buffer)
 
 
 class Hasher:

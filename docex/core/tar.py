@@ -44,7 +44,7 @@ def padding(size: int) -> bytes:
 class ChunkReader:
     """Reads a stream that arrives in chunks, without copying what is larger than a header."""
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
+    def __init__(self, chunks: Iterator[bytes | memoryview]) -> None:
         self._chunks = chunks
         self._chunk = memoryview(b"")
 

@@ -43,7 +43,7 @@ def unpack(
 ) -> tuple[list[Found], bytes]:
     """Hand every document to the sink; return what was found, and the statements at the end.
 
-    The chunks of ``archive`` must not change afterwards: they are hashed on the thread of ``hashing``.
+    A chunk of ``archive`` must stay as it is until two more have been taken: it is hashed on the thread of ``hashing``.
 
     Raises:
         ArchiveInvalid: the archive is malformed or holds what a packet may not hold.
@@ -79,7 +79,7 @@ def unpack(
 class DocumentReader:
     """Reads one document out of a packet; close it to end the thread behind it."""
 
-    def __init__(self, chunks: Generator[bytes, None, None], archive: tar.TarReader) -> None:
+    def __init__(self, chunks: Generator[memoryview, None, None], archive: tar.TarReader) -> None:
         self._chunks = chunks
         self._archive = archive
         self._rest = memoryview(b"")

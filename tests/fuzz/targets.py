@@ -137,8 +137,9 @@ def _decompress(source: compression.SupportsReadinto) -> tuple[str | None, list[
     """What stopped the reader (None: the end), and the content of each frame before."""
     content: list[bytes] = []
     try:
-        for frame in compression.FrameReader(source, _MAX_PLAIN).frames():
-            content.append(compression.decompress(frame))
+        reader = compression.FrameReader(source, _MAX_PLAIN)
+        for frame in reader.frames():
+            content.append(bytes(reader.decompress(frame)))
             assert 0 < len(content[-1]) <= compression.FRAME_SIZE
     except (CompressionInvalid, LimitExceeded) as error:
         return repr(error), content

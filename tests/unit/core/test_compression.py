@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from docex.core import compression
-from docex.core.compression import FRAME_SIZE, MAX_RATIO, FrameReader, compress_frame, decompress, looks_random
+from docex.core.compression import FRAME_SIZE, MAX_RATIO, FrameReader, compress_frame, looks_random
 from docex.errors import CompressionInvalid, LimitExceeded
 from tests.fixtures import stock_tools
 
@@ -37,7 +37,8 @@ class Trickle:
 
 
 def read_all(stream: bytes, max_size: int = 1 << 30, steps: Iterable[int] = ()) -> list[bytes]:
-    return [decompress(frame) for frame in FrameReader(Trickle(stream, steps), max_size).frames()]
+    reader = FrameReader(Trickle(stream, steps), max_size)
+    return [bytes(reader.decompress(frame)) for frame in reader.frames()]
 
 
 def zstd(stream: bytes) -> bytes:
@@ -193,8 +194,10 @@ def test_a_stream_outside_the_limits_is_refused(stream: bytes, why: str) -> None
         raw_frame(*[(1, 1 << 17, b"x")] * 9, size=FRAME_SIZE),
         raw_frame((2, 3, b"abc"), size=3),
         frame(b"x" * 1000, write_checksum=True)[:-1] + b"!",
+        # A raw block that is larger than the window of 1 KiB (RFC 8878 section 3.1.1.2.4).
+        MAGIC + bytes([0x80, 0]) + (2000).to_bytes(4, "little") + (2000 << 3 | 1).to_bytes(3, "little") + NOISE[:2000],
     ],
-    ids=range(6),
+    ids=range(7),
 )
 def test_a_frame_that_lies_about_its_content_is_refused(stream: bytes) -> None:
     with pytest.raises(CompressionInvalid, match="the Zstandard stream is damaged: "):
@@ -257,8 +260,9 @@ class Endless:
     "unit", [b"\0", SKIPPABLE + bytes(4), MAGIC + b"\xa0\1\0\0\0" + bytes(3), frame(b"a"), b"\xff"]
 )
 def test_an_endless_source_is_given_up_soon(unit: bytes) -> None:
+    reader = FrameReader(Endless(unit), 1 << 40)
     with pytest.raises(CompressionInvalid):
-        list(map(decompress, FrameReader(Endless(unit), 1 << 40).frames()))
+        list(map(reader.decompress, reader.frames()))
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", MAGIC, GOOD[:20], SKIPPABLE, GOOD]))

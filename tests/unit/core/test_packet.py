@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from docex.core import packet
 from docex.core.age import DecryptingReader, parse_recipient, read_header, rewrap
 from docex.core.claims import Addressee, Link, Packet
-from docex.core.compression import FrameReader, decompress
+from docex.core.compression import FrameReader
 from docex.core.packet import DocumentSource, Sealed
 from docex.core.recipients import MixedRecipients
 from docex.core.statement import issue
@@ -90,8 +90,9 @@ def test_an_archive_that_fills_its_last_frame() -> None:
     def sealed(size: int) -> tuple[bytes, int]:
         data, read = forge.seal({"a": bytes(size)}, MINE, MAKER), [0]
         with closing(DecryptingReader(io.BytesIO(data), [MAKER.identity])) as reader:
-            for frame in FrameReader(reader, 1 << 30).frames():
-                read.append(len(decompress(frame)))
+            frames = FrameReader(reader, 1 << 30)
+            for frame in frames.frames():
+                read.append(len(frames.decompress(frame)))
         return data, sum(read)
 
     _, length = sealed(512 * 1700)
