@@ -23,6 +23,13 @@ def pytest_runtest_setup() -> None:
     sys.setrecursionlimit(1000)
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Name a failure at once: a run that is ended from outside prints no summary."""
+    if report.failed and not os.environ.get("PYTEST_XDIST_WORKER"):
+        crash = getattr(report.longrepr, "reprcrash", None)
+        print(f"\nFAILED at {report.when}: {report.nodeid}: {crash.message[:400] if crash else ''}", file=sys.stderr)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A skipped test is a failure where CI is set: there everything that a test needs has to be there."""

@@ -201,7 +201,6 @@ class FrameReader:
         if parameters.has_checksum:
             position, raw = position + 4, None
         self._need(position)
-        # With another header the window may be smaller than a block, which is for the decompressor to refuse.
         stored = raw == parameters.content_size and head.startswith(_STORED_HEADER)
         return Frame(self._buffer, position, parameters.content_size, stored)
 
