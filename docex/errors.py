@@ -117,6 +117,12 @@ class ProofInvalid(DocexError):
     code = "proof_invalid"
 
 
+class EvidenceInvalid(DocexError):
+    """A proof's own evidence of what the ledger says does not lead to the trusted block, or is not complete."""
+
+    code = "evidence_invalid"
+
+
 # --- ledger (docs/ledger.md) ----------------------------------------------------------------------------------------
 
 

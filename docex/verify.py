@@ -1,6 +1,7 @@
 """The verdict on a document and its proof: one function, which is all of the verification. See docs/proof.md.
 
-`verify` is pure. What the ledger says is read beforehand, by `collect_facts`, and whom to trust comes from the
+`verify` is pure. What the ledger says is read beforehand, by `collect_facts` from a node of the chain or by
+`standalone_facts` from the proof's own evidence, and whom to trust comes from the
 verifier's own settings (`Trust`), never from the proof.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
@@ -18,6 +20,7 @@ from docex.core.evidence import Checker, Failed, NotChecked
 from docex.core.facts import Facts, LedgerReader, Trust, collect_facts
 from docex.core.proof import Proof
 from docex.core.related import Signed
+from docex.core.standalone import standalone_facts
 from docex.core.statement import Statement
 from docex.core.verdict import Outcome, Overall, Row, Verdict, iso
 from docex.errors import DocexError
@@ -33,6 +36,7 @@ __all__ = [
     "Verdict",
     "collect_facts",
     "measure",
+    "standalone_facts",
     "verify",
 ]
 
@@ -69,7 +73,8 @@ def verify(
        That time is the anchor's block time as read from the ledger, since the signer's own ``iat`` is only a claim;
        ``iat`` may not be more than 5 minutes later. A key retired between the two leaves the row unchecked.
     4. **anchor**: the inclusion path leads from the statement to the batch root, the trusted Notary has the batch under
-       the member, block and time that the proof names, the transaction made it, and enough blocks stand on top.
+       the member, block and time that the proof names, the transaction made it, and enough blocks stand on top. What
+       the proof says about the batches of related statements is right, too.
     5. **independent time** (optional): none is defined yet.
     6. **not revoked**: neither the Notary nor a statement in the proof that is provably the issuer's revokes or
        supersedes the statement with effect by ``at``.
@@ -80,7 +85,7 @@ def verify(
         content: of the document at hand; None to check a statement without its document.
         proof: what `docex.core.proof.parse` read.
         trust: the network the verifier trusts; None when it has none.
-        facts: what `collect_facts` read from that network; None when it was not asked.
+        facts: what `collect_facts` or `standalone_facts` read from that network; None when it was not asked.
         at: the time as of which to decide, Unix seconds; the latest block's time unless given.
 
     Nothing is raised for what a proof holds: all of it ends in a row.
@@ -195,11 +200,24 @@ class _Case:
         if self.at is not None and anchor.time > self.at:
             raise Failed(f"anchored only at {iso(anchor.time)}, after {iso(self.at)}")
         self.checker.require_depth(anchor, details)
+        self.require_consistent()
         by = self.checker.name_of(f"eip155:{self.proof.network.chain_id}:{anchor.member}")
         return (
             f"chain {self.proof.network.chain_id}, block {anchor.block_number} at {iso(anchor.time)}, "
             f"{details['confirmations']} confirmations, anchored by {by}"
         )
+
+    def require_consistent(self) -> None:
+        """That nothing which the proof says about the batches of the related statements is wrong, either.
+
+        Others signed those statements; where they stand on the ledger is the word of whoever made the proof.
+        """
+        for evidence, statement in self.related:
+            with suppress(NotChecked):
+                try:
+                    self.checker.anchor(statement, evidence, {})
+                except Failed as stop:
+                    raise Failed(f"the related {statement.type} statement {statement.digest_text}: {stop}") from None
 
     def not_revoked(self, details: dict[str, Any]) -> str:
         """Row 6."""

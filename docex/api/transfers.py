@@ -92,6 +92,9 @@ async def read_statement(node: NodeOf, digest: Digest) -> StatementView:
 
 
 @router.get("/proofs/{digest}")
-async def read_proof(node: NodeOf, digest: Digest) -> Response:
-    """The proof for a statement, or for the newest document with this digest: everything an auditor needs."""
-    return Response(proof.dump(await proofs.build(node, digest)), media_type="application/json")
+async def read_proof(node: NodeOf, digest: Digest, standalone: bool = False) -> Response:
+    """The proof for a statement, or for the newest document with this digest: everything an auditor needs.
+
+    With `standalone`, also what shows without a network, from the latest block's hash on, what the ledger says.
+    """
+    return Response(proof.dump(await proofs.build(node, digest, standalone=standalone)), media_type="application/json")

@@ -290,15 +290,26 @@ class _ResponseStream(io.RawIOBase):
         return count
 
 
+def _proof(client: NodeClient, digest: str, *, standalone: bool = False) -> bytes:
+    query = "?standalone=true" if standalone else ""
+    return client.text(f"proofs/{quote(digest)}{query}", media_type="application/json").encode()
+
+
 def proof(
     reference: Annotated[str, typer.Argument(metavar="DOCUMENT", help="Path on the node, or a digest (sha256:…).")],
     out: OutputOption,
     wait: Annotated[float, typer.Option("--wait", metavar="SECONDS", help="Wait this long for final anchors.")] = 0.0,
+    standalone: Annotated[
+        bool, typer.Option("--standalone", help="With block headers and storage proofs: checked without a network.")
+    ] = False,
     force: Force = False,
     node: NodeOption = DEFAULT_NODE,
     token_file: TokenOption = None,
 ) -> None:
-    """Fetch the proof for a document or a statement: all that an auditor needs besides the document itself."""
+    """Fetch the proof for a document or a statement: all that an auditor needs besides the document itself.
+
+    A --standalone one is checked with  docex verify FILE --proof PROOF --trust-block HASH  and no network at all.
+    """
     from docex.core import proof as proofs
     from docex.service.folder import new_file
 
@@ -310,14 +321,22 @@ def proof(
             digest = client.json("GET", f"documents/{quote(reference)}", params={"details": "true"})["statement"]
         until = time.monotonic() + wait
         while True:
-            data = client.text(f"proofs/{quote(digest)}", media_type="application/json").encode()
+            data = _proof(client, digest)
             found = proofs.parse(data)
             waiting = sum(each.anchor is None for each in (found.statement, *found.related))
             if not waiting or time.monotonic() > until:
                 break
             time.sleep(0.5)
+        if standalone:
+            data = _proof(client, digest, standalone=True)
+            found = proofs.parse(data)
     with new_file(out, force=force) as file:
         file.write(data)
     output.note(f"{out}: the statement and {len(found.related)} about it")
+    if found.ledger is not None:
+        from docex.core.standalone import block_to_trust
+
+        block = block_to_trust(found.ledger)
+        output.note(f"it stands alone for who trusts block {block.number}: --trust-block 0x{block.hash.hex()}")
     if waiting:
         output.warning(f"{waiting} of them are not final on the ledger yet: fetch the proof again later (or --wait)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from docex.core import proof as proofs
 from docex.core.verdict import Outcome, Row, Verdict, iso
 from docex.errors import UsageError
 from docex.service.trust import ENVIRONMENT, TrustedNetwork, TrustStore, choose, default_path
-from docex.verify import Content, Facts, collect_facts, measure, verify
+from docex.verify import Content, Facts, collect_facts, measure, standalone_facts, verify
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -48,6 +49,12 @@ def verify_command(
     network: Annotated[
         str | None, typer.Option("--network", metavar="NAME", help="The trusted network to hold the proof against.")
     ] = None,
+    trust_block: Annotated[
+        str | None,
+        typer.Option(
+            "--trust-block", metavar="HASH", help="Use no network: the proof's own evidence, from this block (0x…)."
+        ),
+    ] = None,
     at: Annotated[
         str | None, typer.Option("--at", metavar="TIME", help="Decide as of this time (ISO 8601 with its zone).")
     ] = None,
@@ -57,11 +64,14 @@ def verify_command(
 
     Exits 0 when the proof is valid, 1 when it is not, 2 when the command is wrong, 3 when it could not be checked.
     """
-    as_of = _time(at)
+    as_of, block = _time(at), _block_hash(trust_block)
+    if block is not None and rpc is not None:
+        raise UsageError("--trust-block uses no network, so it does not go with --rpc")
     proof = proofs.parse(_read(proof_file, proofs.MAX_PROOF_BYTES + 1))
     trusted = choose(trust_store(trust).networks(), proof.network, network)
     content = None if document is None else _measure(document)
-    verdict = verify(content, proof, None if trusted is None else trusted.trust, _facts(proof, trusted, rpc), as_of)
+    facts = _facts(proof, trusted, rpc) if block is None else _standalone(proof, trusted, block)
+    verdict = verify(content, proof, None if trusted is None else trusted.trust, facts, as_of)
     if as_json:
         output.as_json(verdict.to_json())
     else:
@@ -82,11 +92,26 @@ def _facts(proof: proofs.Proof, trusted: TrustedNetwork | None, rpc: str | None)
     return asyncio.run(_collect(proof, url))
 
 
+def _standalone(proof: proofs.Proof, trusted: TrustedNetwork | None, block: bytes) -> Facts | None:
+    """What the proof's own evidence shows, from the block that the verifier trusts."""
+    if trusted is None or trusted.trust.network != proof.network:
+        return None
+    return asyncio.run(standalone_facts(proof, trusted.trust.network, block))
+
+
 async def _collect(proof: proofs.Proof, url: str) -> Facts:
     from docex.ledger.reader import open_reader
 
     async with open_reader(url, proof.network) as reader:
         return await collect_facts(proof, reader)
+
+
+def _block_hash(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    if re.fullmatch(r"0x[0-9a-fA-F]{64}", text) is None:
+        raise UsageError(f"--trust-block {text[:80]!a} is not a block hash: 0x and 64 hexadecimal digits")
+    return bytes.fromhex(text[2:])
 
 
 def _time(text: str | None) -> int | None:

@@ -13,11 +13,11 @@ from typing import Any, Final, TypeVar
 
 from docex.core.account import parse_caip10
 from docex.core.encoding import b64url_decode
-from docex.core.facts import NOT_ASKED, Facts, Trust, Unread
+from docex.core.facts import NOT_ASKED, Facts, Refuted, Trust, Unread
 from docex.core.jwk import canonical
 from docex.core.ledger_types import Anchor, KeyUse, Member, MembershipPeriod, PublishedKey
 from docex.core.merkle import leaf_hash, verify_inclusion
-from docex.core.proof import AnchorClaim, Evidence, Network
+from docex.core.proof import AnchorClaim, Evidence, Inclusion, Network
 from docex.core.statement import Statement
 from docex.core.verdict import iso
 from docex.errors import InclusionInvalid
@@ -45,7 +45,9 @@ class NotRead(NotChecked):
 
 
 def known(fact: T | Unread) -> T:
-    """The fact itself; raises NotRead when it could not be read."""
+    """The fact itself; raises NotRead when it could not be read, Failed when the evidence for it does not hold."""
+    if isinstance(fact, Refuted):
+        raise Failed(f"the proof's evidence of the ledger does not hold: {fact.reason}")
     if isinstance(fact, Unread):
         raise NotRead(fact.reason)
     return fact
@@ -92,12 +94,7 @@ class Checker:
         inclusion, claim = evidence.inclusion, evidence.anchor
         if inclusion is None:
             raise NotChecked("the proof names no batch: the statement was not anchored yet when it was made")
-        try:
-            verify_inclusion(
-                leaf_hash(statement.digest), inclusion.index, inclusion.size, inclusion.path, inclusion.root
-            )
-        except InclusionInvalid as error:
-            raise Failed(f"the statement is not in the batch: {error}") from error
+        require_included(statement, inclusion)
         details.update(root=f"sha256:{inclusion.root.hex()}", size=inclusion.size, index=inclusion.index)
         if claim is None:
             raise NotChecked("the statement is in its batch, but the proof names no anchor of it yet")
@@ -176,6 +173,14 @@ class Checker:
         anchor = self.anchor(statement, evidence, details)
         self.require_depth(anchor, details)
         return anchor, self.signer(statement, anchor.time, details)
+
+
+def require_included(statement: Statement, inclusion: Inclusion) -> None:
+    """That the path leads from the statement to the root of its batch; raises Failed."""
+    try:
+        verify_inclusion(leaf_hash(statement.digest), inclusion.index, inclusion.size, inclusion.path, inclusion.root)
+    except InclusionInvalid as error:
+        raise Failed(f"the statement is not in the batch: {error}") from error
 
 
 def printable(text: str) -> str:

@@ -18,7 +18,7 @@ from docex.core.encoding import b64url_decode
 from docex.core.ledger_types import Anchor, Member, MembershipPeriod, PublishedKey, Revocation
 from docex.core.proof import Evidence, Network, Proof
 from docex.core.statement import Statement
-from docex.errors import DocexError, LedgerError
+from docex.errors import DocexError, EvidenceInvalid, LedgerError
 
 DEFAULT_CONFIRMATIONS: Final = 3
 """Blocks on top of an anchor's block: what a node's own sender calls final."""
@@ -55,11 +55,16 @@ class Unread:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Refuted(Unread):
+    """A fact that the proof's own evidence was to show, and does not: unlike a silent endpoint, that counts."""
+
+
 class LedgerReader(Protocol):
     """The few reads that a verification needs, all from one network.
 
-    Every method raises LedgerError (or a subclass) when the ledger can't be read; None means that the ledger was read
-    and has no such thing.
+    Every method raises LedgerError (or a subclass) when the ledger can't be read, and EvidenceInvalid when it is read
+    from evidence that does not hold; None means that the ledger was read and has no such thing.
     """
 
     async def network(self) -> Network:
@@ -183,3 +188,5 @@ async def _read(answer: Awaitable[T]) -> T | Unread:
         return await answer
     except LedgerError as error:
         return Unread(str(error))
+    except EvidenceInvalid as error:
+        return Refuted(str(error))

@@ -27,7 +27,13 @@ MAX_RELATED: Final = 256
 MAX_PATH: Final = 64
 """Longest inclusion path: trees have at most 2^64 - 1 leaves."""
 MAX_CHAIN_ID: Final = 2**63 - 1
+MAX_HEADERS: Final = 4096
+"""Most block headers in one proof's evidence: how far its block may be above the oldest anchor's."""
+MAX_NODES: Final = 16_384
+MAX_NODE_BYTES: Final = 1 << 20
+"""Longest trie node in bytes: one can hold a whole transaction or its receipt."""
 
+_DATA = re.compile(r"0x(?:[0-9a-f]{2})+")
 _HASH = re.compile(r"0x[0-9a-f]{64}")
 T = TypeVar("T")
 
@@ -75,12 +81,27 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerEvidence:
+    """What shows without a network that the ledger says what the proof claims: see `docex.core.standalone`.
+
+    ``headers``: RLP of block headers, the one to trust first, each the parent of the one before, down to the block of
+    the oldest anchor. ``nodes``: RLP of nodes of the first header's state trie and its storage tries, and of the tries
+    of transactions and receipts of the anchors' blocks. ``positions``: of each anchor's transaction in its block.
+    """
+
+    headers: tuple[bytes, ...]
+    nodes: tuple[bytes, ...]
+    positions: Mapping[bytes, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """The evidence for one statement, and for statements about it (oldest first)."""
 
     network: Network
     statement: Evidence
     related: tuple[Evidence, ...] = ()
+    ledger: LedgerEvidence | None = None
 
 
 def parse(data: bytes) -> Proof:
@@ -96,13 +117,14 @@ def parse(data: bytes) -> Proof:
         value = load_object(data)
     except StatementInvalid as error:
         raise ProofInvalid(f"the proof is unreadable: {error}") from error
-    members = _members(value, "", ("format", "network", "statement", "related"))
+    members = _members(value, "", ("format", "network", "statement", "related"), ("ledger",))
     if members["format"] != FORMAT:
         _refuse("format", f"is not {FORMAT}")
     proof = Proof(
         _network(members["network"], "network"),
         _evidence(members["statement"], "statement"),
         _list(members["related"], "related", MAX_RELATED, _evidence),
+        _ledger(members["ledger"], "ledger") if "ledger" in members else None,
     )
     tokens = [proof.statement.token, *(evidence.token for evidence in proof.related)]
     if len(set(tokens)) != len(tokens):
@@ -117,12 +139,18 @@ def dump(proof: Proof) -> bytes:
         ProofInvalid: `parse` would not accept them.
     """
     network = proof.network
-    value = {
+    value: dict[str, Any] = {
         "format": FORMAT,
         "network": {"chain_id": network.chain_id, "directory": network.directory, "notary": network.notary},
         "statement": _evidence_json(proof.statement),
         "related": [_evidence_json(evidence) for evidence in proof.related],
     }
+    if (ledger := proof.ledger) is not None:
+        value["ledger"] = {
+            "headers": [f"0x{header.hex()}" for header in ledger.headers],
+            "nodes": [f"0x{node.hex()}" for node in ledger.nodes],
+            "positions": {f"0x{transaction.hex()}": index for transaction, index in ledger.positions.items()},
+        }
     data = json.dumps(value, indent=2).encode("ascii") + b"\n"
     parse(data)
     return data
@@ -194,10 +222,35 @@ def _anchor(value: Any, where: str) -> AnchorClaim:
     )
 
 
-def _members(value: Any, where: str, names: Sequence[str]) -> Mapping[str, Any]:
+def _ledger(value: Any, where: str) -> LedgerEvidence:
+    members = _members(value, where, ("headers", "nodes", "positions"))
+    positions = members["positions"]
+    if not isinstance(positions, dict) or len(positions) > MAX_RELATED + 1:
+        _refuse(f"{where}.positions", f"must be an object with at most {MAX_RELATED + 1} members")
+    headers = _list(members["headers"], f"{where}.headers", MAX_HEADERS, _data)
+    if not headers:
+        _refuse(f"{where}.headers", "must name a block")
+    return LedgerEvidence(
+        headers,
+        _list(members["nodes"], f"{where}.nodes", MAX_NODES, _data),
+        {
+            _hash(transaction, f"{where}.positions"): _whole(index, f"{where}.positions", 0, 1 << 32)
+            for transaction, index in positions.items()
+        },
+    )
+
+
+def _data(value: Any, where: str) -> bytes:
+    text = _string(value, where)
+    if len(text) > 2 + 2 * MAX_NODE_BYTES or _DATA.fullmatch(text) is None:
+        _refuse(where, f"must be 0x and at most {MAX_NODE_BYTES} bytes in lowercase hexadecimal")
+    return bytes.fromhex(text[2:])
+
+
+def _members(value: Any, where: str, names: Sequence[str], optional: Sequence[str] = ()) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         _refuse(where, "must be an object")
-    if wrong := sorted(value.keys() ^ set(names)):
+    if wrong := sorted((value.keys() - set(optional)) ^ set(names)):
         _refuse(where, f"has members missing or not known: {', '.join(map(ascii, wrong))[:200]}")
     return value
 

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import structlog
 
 from docex.core.ledger_types import Anchor, Member, PublishedKey
+from docex.core.proof import LedgerEvidence, Proof
 from docex.core.state import Anchored
 from docex.core.transactions import StoredTransaction, TransactionStatus, TransactionStore
 from docex.errors import LedgerRejected, NotMember
 from docex.ledger.directory import DirectoryClient
+from docex.ledger.evidence import collect_evidence
 from docex.ledger.notary import NotaryClient
 from docex.ledger.rpc import Rpc
 from docex.ledger.sender import Sender
@@ -57,6 +59,10 @@ class NodeLedger:
         if row is None:
             row = await self._notary.anchor(root, size, key=key)
         return _anchored(self._sender.account, root, size, row)
+
+    async def evidence(self, proof: Proof) -> LedgerEvidence:
+        """See the protocol."""
+        return await collect_evidence(self._rpc, proof)
 
     async def check(self) -> None:
         """See the protocol."""

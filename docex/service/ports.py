@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, Sequence
 from typing import Protocol
 
 from docex.core.ledger_types import Member, PublishedKey
+from docex.core.proof import LedgerEvidence, Proof
 from docex.core.state import (
     Anchored,
     Batch,
@@ -123,6 +124,12 @@ class Ledger(Protocol):
         """Anchor a batch of this node, or go on doing so; where it stands, once that is final.
 
         Any number of calls make one anchor for a root and size, whatever happened to the ones before.
+        """
+
+    async def evidence(self, proof: Proof) -> LedgerEvidence:
+        """What shows, from the latest block on, that the ledger says what a proof claims.
+
+        Raises UsageError when an anchor lies too far back, LedgerError when the node has no longer what is needed.
         """
 
     async def poll(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from docex.core import merkle, proof
 from docex.core.state import Batch, BatchState, StoredStatement
@@ -10,14 +10,17 @@ from docex.errors import NotFound
 from docex.service.node import Node
 
 
-async def build(node: Node, digest: str) -> proof.Proof:
+async def build(node: Node, digest: str, *, standalone: bool = False) -> proof.Proof:
     """The proof for a statement, named by its own digest or by that of the document it is about.
 
     Statements about it come along: what replaces it, and transfers that carried it, with their receipts. What is not
     final on the ledger yet has no anchor in the proof.
 
+    A ``standalone`` proof also holds what shows, from the latest block's hash on, that the ledger says all of this.
+
     Raises:
         NotFound: there is no such statement here.
+        UsageError, LedgerError: a standalone proof can't be made (see `ports.Ledger.evidence`).
     """
     stored = await node.store.statement(digest)
     if stored is None:
@@ -28,7 +31,8 @@ async def build(node: Node, digest: str) -> proof.Proof:
     collected = _Collected(node, {})
     related = [await collected.evidence(each) for each in await _related(node, stored)]
     network = proof.Network(node.network.chain_id, node.network.directory, node.network.notary)
-    return proof.Proof(network, await collected.evidence(stored), tuple(related))
+    made = proof.Proof(network, await collected.evidence(stored), tuple(related))
+    return replace(made, ledger=await node.ledger.evidence(made)) if standalone else made
 
 
 async def _related(node: Node, stored: StoredStatement) -> list[StoredStatement]:

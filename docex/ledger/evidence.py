@@ -1,0 +1,208 @@
+"""Makes a proof stand alone: block headers, storage proofs (EIP-1186) and the tries of the anchors' blocks.
+
+It asks the same questions as the verifier does, keeps what answers them, and then verifies the result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import rlp
+from eth_hash.auto import keccak
+from trie.hexary import HexaryTrie
+
+from docex.core.contract_storage import ContractStorage
+from docex.core.facts import Block, Facts, Refuted, Unread, collect_facts
+from docex.core.ledger_types import Anchor
+from docex.core.proof import MAX_HEADERS, LedgerEvidence, Network, Proof
+from docex.core.standalone import EvidenceReader, all_facts
+from docex.errors import LedgerError, LedgerUnavailable, UsageError
+from docex.ledger.chain import to_bytes
+from docex.ledger.rpc import Rpc
+
+_HEADER: Final = (
+    "parentHash", "sha3Uncles", "miner", "stateRoot", "transactionsRoot", "receiptsRoot", "logsBloom", "difficulty",
+    "number", "gasLimit", "gasUsed", "timestamp", "extraData", "mixHash", "nonce",
+)  # fmt: skip
+# Each fork added one behind the others: London, Shanghai, Cancun (two, EIP-4788), Prague.
+_LATER: Final = (
+    "baseFeePerGas", "withdrawalsRoot", "blobGasUsed", "excessBlobGas", "parentBeaconBlockRoot", "requestsHash",
+)  # fmt: skip
+_NUMBERS: Final = {
+    "difficulty", "number", "gasLimit", "gasUsed", "timestamp", "baseFeePerGas", "blobGasUsed", "excessBlobGas",
+}  # fmt: skip
+_EXTRA: Final = _HEADER.index("extraData")
+_PAGE: Final = 200
+
+
+async def collect_evidence(rpc: Rpc, proof: Proof, block: int | None = None) -> LedgerEvidence:
+    """The evidence of what the ledger says about a proof's statements, as of a block.
+
+    Args:
+        rpc: a node of the chain; it must still have the block's state (most keep the last 128, archives all).
+        proof: the proof; what it claims about network and anchors is what is looked up.
+        block: the number of the block that the verifier will have to trust; the latest unless given.
+
+    Raises:
+        UsageError: the block is not there yet, or lies before an anchor or too far behind the oldest.
+        LedgerUnavailable: the node can't be reached, or no longer has what is needed.
+        LedgerError: its answers do not fit together.
+    """
+    top = await _header(rpc, "latest" if block is None else hex(block))
+    if top is None:
+        raise UsageError(f"there is no block {block} yet")
+    recorder = _Recorder(rpc, proof.network, top)
+    _require_read(await collect_facts(proof, recorder))
+    everything = LedgerEvidence(tuple(recorder.headers), tuple(recorder.nodes.values()), recorder.positions)
+    reader = EvidenceReader(everything, proof.network, to_bytes(top["hash"]))
+    _require_read(await collect_facts(replace(proof, ledger=everything), reader))
+    return reader.needed()
+
+
+def _require_read(facts: Facts) -> None:
+    for fact in all_facts(facts):
+        if isinstance(fact, Unread):
+            raise (LedgerError if isinstance(fact, Refuted) else LedgerUnavailable)(fact.reason)
+
+
+class _Recorder(ContractStorage):
+    """A ``LedgerReader`` as of one block that keeps what proves its answers."""
+
+    def __init__(self, rpc: Rpc, network: Network, top: Mapping[str, Any]) -> None:
+        super().__init__(network.directory, network.notary, self._word)
+        self.headers = [encode_header(top)]
+        self.nodes: dict[bytes, bytes] = {}
+        self.positions: dict[bytes, int] = {}
+        self._rpc = rpc
+        self._network = network
+        self._blocks = [top]
+        self._words: dict[tuple[str, int], int] = {}
+        self._extending = asyncio.Lock()
+
+    async def network(self) -> Network:
+        """See the protocol."""
+        return self._network
+
+    async def head(self) -> Block:
+        """See the protocol."""
+        return _block(self._blocks[0])
+
+    async def block(self, number: int) -> Block | None:
+        """See the protocol."""
+        return _block(await self._down_to(number))
+
+    async def anchors_made_by(self, transaction: bytes, block_number: int) -> Sequence[Anchor] | None:
+        """See the protocol; what the receipt says is for the verifier."""
+        block = await self._down_to(block_number)
+        hashes = [to_bytes(each) for each in block["transactions"]]
+        if transaction not in hashes:
+            raise LedgerError(f"block {block_number} holds no transaction 0x{transaction.hex()}: was there a reorg?")
+        self.positions[transaction] = hashes.index(transaction)
+        raw = [await self._raw(each) for each in block["transactions"]]
+        receipts = await self._rpc.call("eth_getBlockReceipts", block["number"])
+        for values, root in ((raw, "transactionsRoot"), ([_receipt(each) for each in receipts], "receiptsRoot")):
+            self._keep_trie(values, to_bytes(block[root]), hashes.index(transaction))
+        return []
+
+    async def _down_to(self, number: int) -> Mapping[str, Any]:
+        """The block with this number; the headers down to it are kept."""
+        async with self._extending:  # the reads of a statement are made at once
+            return await self._extended_to(number)
+
+    async def _extended_to(self, number: int) -> Mapping[str, Any]:
+        depth = int(self._blocks[0]["number"], 16) - number
+        if depth < 0:
+            raise UsageError(f"the anchor's block {number} comes after the block to trust: choose a later one")
+        if depth >= MAX_HEADERS:
+            raise UsageError(f"the anchor's block {number} is {depth} blocks before the one to trust: choose another")
+        while len(self._blocks) <= depth:
+            lowest = int(self._blocks[-1]["number"], 16)
+            wanted = range(lowest - 1, max(number, lowest - _PAGE) - 1, -1)
+            for each in await self._rpc.batch([("eth_getBlockByNumber", (hex(one), False)) for one in wanted]):
+                if not isinstance(each, Mapping):
+                    raise LedgerUnavailable(f"{self._rpc.name} does not have the blocks from {number} on")
+                self._blocks.append(each)
+                self.headers.append(encode_header(each))
+        return self._blocks[depth]
+
+    async def _word(self, contract: str, slot: int) -> int:
+        if (contract, slot) not in self._words:
+            answer = await self._rpc.call("eth_getProof", contract, [hex(slot)], self._blocks[0]["number"])
+            (entry,) = answer["storageProof"]
+            for node in (*answer["accountProof"], *entry["proof"]):
+                self._keep(to_bytes(node))
+            self._words[contract, slot] = int(entry["value"], 16)
+        return self._words[contract, slot]
+
+    async def _raw(self, transaction: str) -> bytes:
+        """A transaction as it is hashed (EIP-2718). Nodes name this call differently."""
+        for method in ("eth_getRawTransactionByHash", "debug_getRawTransaction"):
+            try:
+                answer = await self._rpc.call(method, transaction)
+            except LedgerError:
+                continue
+            if isinstance(answer, str) and keccak(to_bytes(answer)) == to_bytes(transaction):
+                return to_bytes(answer)
+        raise LedgerUnavailable(f"{self._rpc.name} does not give the raw transaction {transaction}")
+
+    def _keep_trie(self, values: Sequence[bytes], root: bytes, position: int) -> None:
+        trie = HexaryTrie({})
+        for index, value in enumerate(values):
+            trie[rlp.encode(index)] = value
+        if trie.root_hash != root:
+            raise LedgerError(f"the transactions that {self._rpc.name} gives are not those of the block's header")
+        path: Sequence[Any] = trie.get_proof(rlp.encode(position))  # type: ignore[no-untyped-call]
+        for node in path:
+            self._keep(rlp.encode(node))
+
+    def _keep(self, node: bytes) -> None:
+        self.nodes[keccak(node)] = node
+
+
+def encode_header(block: Mapping[str, Any]) -> bytes:
+    """The RLP of a block's header, from the answer of ``eth_getBlockByNumber``; its Keccak-256 is the block's hash.
+
+    Raises:
+        LedgerError: it is not, so this chain's headers have a form that is not known here.
+    """
+    names = [*_HEADER, *(name for name in _LATER if block.get(name) is not None)]
+    fields = [int(block[name], 16) if name in _NUMBERS else to_bytes(block[name]) for name in names]
+    expected = to_bytes(block["hash"])
+    if keccak(raw := rlp.encode(fields)) == expected:
+        return bytes(raw)
+    fields[_EXTRA] = _without_seals(to_bytes(block["extraData"]))
+    if keccak(raw := rlp.encode(fields)) == expected:
+        return bytes(raw)
+    raise LedgerError(f"the header of block {int(block['number'], 16)} does not have the block's hash")
+
+
+def _without_seals(extra: bytes) -> bytes:
+    """QBFT hashes a header with round 0 and no commit seals in its extra data, as validators add those afterwards."""
+    try:
+        vanity, validators, vote, _, _ = rlp.decode(extra)
+    except (rlp.exceptions.RLPException, ValueError, TypeError):
+        return extra
+    return bytes(rlp.encode([vanity, validators, vote, 0, []]))
+
+
+def _receipt(answer: Mapping[str, Any]) -> bytes:
+    """A transaction receipt as the block's trie has it (EIP-658, EIP-2718)."""
+    logs = [
+        [to_bytes(log["address"]), [to_bytes(topic) for topic in log["topics"]], to_bytes(log["data"])]
+        for log in answer["logs"]
+    ]
+    fields = [int(answer["status"], 16), int(answer["cumulativeGasUsed"], 16), to_bytes(answer["logsBloom"]), logs]
+    kind = int(answer.get("type", "0x0"), 16)
+    return (bytes([kind]) if kind else b"") + bytes(rlp.encode(fields))
+
+
+async def _header(rpc: Rpc, number: str) -> Mapping[str, Any] | None:
+    answer = await rpc.call("eth_getBlockByNumber", number, False)
+    return answer if isinstance(answer, Mapping) else None
+
+
+def _block(answer: Mapping[str, Any]) -> Block:
+    return Block(int(answer["number"], 16), to_bytes(answer["hash"]), int(answer["timestamp"], 16))
