@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
@@ -73,8 +72,7 @@ def verify(
        That time is the anchor's block time as read from the ledger, since the signer's own ``iat`` is only a claim;
        ``iat`` may not be more than 5 minutes later. A key retired between the two leaves the row unchecked.
     4. **anchor**: the inclusion path leads from the statement to the batch root, the trusted Notary has the batch under
-       the member, block and time that the proof names, the transaction made it, and enough blocks stand on top. What
-       the proof says about the batches of related statements is right, too.
+       the member, block and time that the proof names, the transaction made it, and enough blocks stand on top.
     5. **independent time** (optional): none is defined yet.
     6. **not revoked**: neither the Notary nor a statement in the proof that is provably the issuer's revokes or
        supersedes the statement with effect by ``at``.
@@ -200,24 +198,11 @@ class _Case:
         if self.at is not None and anchor.time > self.at:
             raise Failed(f"anchored only at {iso(anchor.time)}, after {iso(self.at)}")
         self.checker.require_depth(anchor, details)
-        self.require_consistent()
         by = self.checker.name_of(f"eip155:{self.proof.network.chain_id}:{anchor.member}")
         return (
             f"chain {self.proof.network.chain_id}, block {anchor.block_number} at {iso(anchor.time)}, "
             f"{details['confirmations']} confirmations, anchored by {by}"
         )
-
-    def require_consistent(self) -> None:
-        """That nothing which the proof says about the batches of the related statements is wrong, either.
-
-        Others signed those statements; where they stand on the ledger is the word of whoever made the proof.
-        """
-        for evidence, statement in self.related:
-            with suppress(NotChecked):
-                try:
-                    self.checker.anchor(statement, evidence, {})
-                except Failed as stop:
-                    raise Failed(f"the related {statement.type} statement {statement.digest_text}: {stop}") from None
 
     def not_revoked(self, details: dict[str, Any]) -> str:
         """Row 6."""

@@ -9,18 +9,20 @@ nothing may be in it that was not needed, so no change of it goes unnoticed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Final
 
 from eth_hash.auto import keccak
 
+from docex.core import statement as statements
 from docex.core.account import address_bytes, format_address
 from docex.core.contract_storage import ContractStorage
-from docex.core.facts import Block, Facts, Refuted, collect_facts
+from docex.core.evidence import Checker, Failed, NotChecked
+from docex.core.facts import Block, Facts, Refuted, Trust, collect_facts
 from docex.core.ledger_types import Anchor
 from docex.core.proof import LedgerEvidence, Network, Proof
-from docex.errors import EvidenceInvalid
+from docex.errors import DocexError, EvidenceInvalid
 
 # Places in a header (Yellow Paper section 4.3) and in an account of the state trie (section 4.1).
 _PARENT, _STATE, _TRANSACTIONS, _RECEIPTS, _NUMBER, _TIME = 0, 3, 4, 5, 8, 11
@@ -45,11 +47,26 @@ async def standalone_facts(proof: Proof, network: Network, trusted_block: bytes)
         return Facts(refuted, refuted)
     reader = EvidenceReader(proof.ledger, network, trusted_block)
     facts = await collect_facts(proof, reader)
-    broken = [fact for fact in all_facts(facts) if isinstance(fact, Refuted)]
-    if not broken and (surplus := reader.surplus()):
-        broken = [Refuted(f"it holds {surplus}, which nothing needs")]
-    # One broken part spoils the whole: whoever made the proof had all of it.
-    return Facts(broken[0], broken[0]) if broken else facts
+    # One broken part spoils the whole: whoever made the proof had all of it, for the related statements too.
+    broken = next((fact for fact in all_facts(facts) if isinstance(fact, Refuted)), None)
+    broken = broken or _contradiction(proof, facts)
+    if broken is None and (surplus := reader.surplus()):
+        broken = Refuted(f"it holds {surplus}, which nothing needs")
+    return facts if broken is None else Facts(broken, broken)
+
+
+def _contradiction(proof: Proof, facts: Facts) -> Refuted | None:
+    """What the proof says of an anchor and its evidence does not, if anything."""
+    assert isinstance(facts.network, Network)
+    checker = Checker(proof.network, Trust("", facts.network), facts)
+    for evidence in (proof.statement, *proof.related):
+        with suppress(DocexError, NotChecked):
+            statement = statements.verify(evidence.token)
+            try:
+                checker.anchor(statement, evidence, {})
+            except Failed as stop:
+                return Refuted(f"{stop} ({statement.type} statement {statement.digest_text})")
+    return None
 
 
 def block_to_trust(evidence: LedgerEvidence) -> Block:
