@@ -62,6 +62,8 @@ def _contradiction(proof: Proof, facts: Facts) -> Refuted | None:
     for evidence in (proof.statement, *proof.related):
         with suppress(DocexError, NotChecked):
             statement = statements.verify(evidence.token)
+            if evidence.anchor is None:
+                return Refuted(f"the {statement.type} statement {statement.digest_text} has no anchor in the proof")
             try:
                 checker.anchor(statement, evidence, {})
             except Failed as stop:

@@ -130,7 +130,7 @@ class _Recorder(ContractStorage):
 
     async def _word(self, contract: str, slot: int) -> int:
         if (contract, slot) not in self._words:
-            answer = await self._rpc.call("eth_getProof", contract, [hex(slot)], self._blocks[0]["number"])
+            answer = await self._rpc.call("eth_getProof", contract, [f"0x{slot:064x}"], self._blocks[0]["number"])
             (entry,) = answer["storageProof"]
             for node in (*answer["accountProof"], *entry["proof"]):
                 self._keep(to_bytes(node))

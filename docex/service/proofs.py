@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from docex.core import merkle, proof
 from docex.core.state import Batch, BatchState, StoredStatement
-from docex.errors import NotFound
+from docex.errors import Conflict, NotFound
 from docex.service.node import Node
 
 
@@ -16,10 +16,12 @@ async def build(node: Node, digest: str, *, standalone: bool = False) -> proof.P
     Statements about it come along: what replaces it, and transfers that carried it, with their receipts. What is not
     final on the ledger yet has no anchor in the proof.
 
-    A ``standalone`` proof also holds what shows, from the latest block's hash on, that the ledger says all of this.
+    A ``standalone`` proof also holds what shows, from the latest block's hash on, that the ledger says all of this; it
+    leaves out what is not final yet.
 
     Raises:
         NotFound: there is no such statement here.
+        Conflict: a standalone proof is asked for, and the statement is not final on the ledger yet.
         UsageError, LedgerError: a standalone proof can't be made (see `ports.Ledger.evidence`).
     """
     stored = await node.store.statement(digest)
@@ -32,7 +34,14 @@ async def build(node: Node, digest: str, *, standalone: bool = False) -> proof.P
     related = [await collected.evidence(each) for each in await _related(node, stored)]
     network = proof.Network(node.network.chain_id, node.network.directory, node.network.notary)
     made = proof.Proof(network, await collected.evidence(stored), tuple(related))
-    return replace(made, ledger=await node.ledger.evidence(made)) if standalone else made
+    return await _standing_alone(node, made) if standalone else made
+
+
+async def _standing_alone(node: Node, made: proof.Proof) -> proof.Proof:
+    if made.statement.anchor is None:
+        raise Conflict("the statement is not final on the ledger yet: ask again later")
+    final = replace(made, related=tuple(each for each in made.related if each.anchor is not None))
+    return replace(final, ledger=await node.ledger.evidence(final))
 
 
 async def _related(node: Node, stored: StoredStatement) -> list[StoredStatement]:
