@@ -20,7 +20,7 @@ demo: install ## four members exchange certificates on real nodes and a real cha
 test: install tools ## every test, with branch coverage
 	scripts/test.sh
 
-lint: install ## ruff, mypy --strict, import-linter, contracts and the lock files' hygiene
+lint: install .tools/slither/.installed ## ruff, mypy --strict, import-linter, contracts, slither and the lock files' hygiene
 	scripts/lint.sh
 
 fmt: install ## format and fix what can be fixed
@@ -35,7 +35,7 @@ fuzz: .tools/fuzz/.installed ## fuzz the readers of strangers' bytes for SECONDS
 
 install: $(VENV)/.installed node_modules/.installed ## Python and Node packages, pinned and hashed
 
-tools: install .tools/bin/age .tools/.apt ## the peers' tools the tests run: age, zstd, tar, openssl
+tools: install .tools/bin/age .tools/.apt .tools/slither/.installed ## the tools the tests run: age, zstd, tar, openssl, slither
 
 contracts: install ## compile the contracts into docex/ledger/artifacts
 	$(BIN)/python scripts/compile_contracts.py
@@ -71,4 +71,9 @@ node_modules/.installed: package-lock.json $(VENV)/.uv
 .tools/fuzz/.installed: requirements/run.txt requirements/fuzz.txt $(VENV)/.uv
 	scripts/venv.sh $(PYTHON) .tools/fuzz
 	$(BIN)/uv pip install -q --python $(FUZZ)/python --require-hashes -r requirements/run.txt -r requirements/fuzz.txt
+	@touch $@
+
+.tools/slither/.installed: requirements/slither.txt $(VENV)/.uv
+	scripts/venv.sh $(PYTHON) .tools/slither
+	$(BIN)/uv pip install -q --python .tools/slither/bin/python --require-hashes -r requirements/slither.txt
 	@touch $@

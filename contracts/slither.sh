@@ -3,7 +3,8 @@
 # Works on a copy with OpenZeppelin beside it: slither does not follow forge's remapping out of the forge root.
 # Usage: contracts/slither.sh [path of slither]
 set -euo pipefail
-slither=$(command -v "${1:-slither}")
+slither=$(command -v "${1:-slither}") || { echo "slither is not installed: run make tools" >&2; exit 1; }
+slither=$(realpath "$slither")
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -7,4 +7,5 @@ step ruff format --check -q .
 step mypy
 step lint-imports --no-cache
 step python scripts/compile_contracts.py --check
+step contracts/slither.sh .tools/slither/bin/slither
 step scripts/hygiene.sh
