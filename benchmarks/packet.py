@@ -208,7 +208,7 @@ def stages(path: Path, folder: Path) -> tuple[float, ...]:
 
 
 def seal_many(count: int) -> tuple[float, float]:
-    """When it began and ended to seal ``count`` documents of 100 KB to one recipient each in a packet of its own, in one process."""
+    """When it began and ended to seal ``count`` documents of 100 KB, each in a packet of its own, in one process."""
     from docex.core import packet
     from docex.core.recipients import parse_recipient
     from keys.identity import HybridIdentity
@@ -247,7 +247,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=1024, metavar="MIB")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="random,text,documents,small")
+    parser.add_argument("--only", default="start,random,text,documents,small")
     options = parser.parse_args()
     wanted = options.only.split(",")
     size = options.size * MIB
@@ -255,6 +255,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="docex-benchmark-") as name:
         folder = Path(name)
         words = prepare(folder)
+        if "start" in wanted:
+            short_commands(folder, words, options.rounds)
         for kind, make in (("random", noise), ("text", text)):
             if kind in wanted:
                 write(folder / kind, make(size))
@@ -265,6 +267,15 @@ def main() -> None:
             documents(folder, words, options.rounds)
         if "small" in wanted:
             many_small(1000, options.rounds)
+
+
+def short_commands(folder: Path, words: dict[str, str], rounds: int) -> None:
+    """How long a person waits for a command that has hardly anything to do."""
+    write(folder / "short", noise(1000))
+    version = Tool("docex --version", f"{words['docex']} --version >/dev/null", "none")
+    tools = [version, Tool("age --version", f"{words['age']} --version >/dev/null", "none")]
+    compare("the version", tools, folder, 0, rounds)
+    compare("seal 1 KB", seal_tools(words, "short"), folder, 1000, rounds)
 
 
 def documents(folder: Path, words: dict[str, str], rounds: int) -> None:

@@ -128,7 +128,7 @@ def test_a_document_goes_from_deposit_to_a_valid_verdict(network: Shell) -> None
     assert sent["deliveries"][0]["state"] in ("pending", "delivered")  # nobody there can open it
 
     at_retail = ("--node", network.environment["RETAIL"], "--token-file", "retail-data/api-token")
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while not (listed := json.loads(network.run("transfers", "--json", *at_retail))) or not listed[0]["arrived"]:
         assert time.monotonic() < until
     assert listed[0]["id"] == sent["id"]
@@ -137,7 +137,7 @@ def test_a_document_goes_from_deposit_to_a_valid_verdict(network: Shell) -> None
     assert (network.folder / "received/lots/17/certificate.pdf").read_bytes() == DOCUMENT
     network.run("acknowledge", sent["id"], "--keystore", "retail", "-o", "again", *at_retail, code=1)
     assert "error[conflict]" in network.errors
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while (state := json.loads(network.run("transfers", sent["id"], "--json"))["deliveries"][0])["receipt"] is None:
         assert time.monotonic() < until
     assert (state["state"], state["receipt"]) == ("accepted", receipt)
@@ -165,13 +165,13 @@ def test_a_recipient_can_reject(network: Shell) -> None:
     network.run("deposit", "late.txt")
     sent = json.loads(network.run("transfer", "late.txt", "--to", public(network, "retail")["account"], "--json"))
     at_retail = ("--node", network.environment["RETAIL"], "--token-file", "retail-data/api-token")
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while all(each["id"] != sent["id"] or not each["arrived"] for each in received(network, at_retail)):
         assert time.monotonic() < until
     words = ("acknowledge", sent["id"], "--keystore", "retail", "-o", "late", "--reject", "wrong lot", *at_retail)
     network.run(*words)
     assert not (network.folder / "late").exists()
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while json.loads(network.run("transfers", sent["id"], "--json"))["deliveries"][0]["state"] != "rejected":
         assert time.monotonic() < until
 

@@ -110,7 +110,7 @@ def test_killed_demo_takes_its_nodes_and_chain_with_it(tmp_path: Path) -> None:
             if "The mine deposits" in line:
                 break
         process.kill()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while children_of(folder) and time.monotonic() < until:
         time.sleep(0.1)
     assert children_of(folder) == []

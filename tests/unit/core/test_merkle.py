@@ -1,7 +1,6 @@
 import base64
 import hashlib
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -225,16 +224,3 @@ def test_hashes_have_the_prefixes_of_the_rfc() -> None:
     assert leaf_hash(a) == hashlib.sha256(b"\x00" + a).digest()
     assert node_hash(a, b) == hashlib.sha256(b"\x01" + a + b).digest()
     assert leaf_hash(a) != merkle.root([a])
-
-
-# --- speed: bars far below the figures of benchmarks/merkle.py, to catch a change of complexity -----
-
-
-def test_a_batch_of_ten_thousand_takes_milliseconds() -> None:
-    leaves = numbered(10_000)
-    begin = time.perf_counter()
-    tree = Tree(leaves)
-    paths = [tree.inclusion_path(index) for index in range(10_000)]
-    for index in range(0, 10_000, 5):
-        verify_inclusion(leaves[index], index, 10_000, paths[index], tree.root)
-    assert time.perf_counter() - begin < 2

@@ -83,7 +83,7 @@ async def test_readers_do_not_wait_for_a_writer_and_see_what_was_committed(engin
     async with sessions.writing() as writer:
         writer.add(job("a"))
         await writer.flush()
-        async with asyncio.timeout(5), sessions.reading() as reader:
+        async with asyncio.timeout(60), sessions.reading() as reader:
             assert (await reader.scalars(select(JobRow.key))).all() == []
     async with sessions.reading() as reader:
         assert (await reader.scalars(select(JobRow.key))).all() == ["a"]
@@ -120,7 +120,7 @@ async def test_writers_that_are_cancelled_give_their_turn_back(engine: AsyncEngi
     holding.cancel()
     with pytest.raises(asyncio.CancelledError):
         await holding
-    async with asyncio.timeout(5), sessions.writing() as session:
+    async with asyncio.timeout(60), sessions.writing() as session:
         assert (await session.scalars(select(JobRow.key))).all() == []
 
 

@@ -208,7 +208,7 @@ async def running(node: Node) -> AsyncIterator["asyncio.Task[None]"]:
         await task
 
 
-async def eventually(done: Callable[[], Awaitable[bool]], within: float = 10.0) -> None:
+async def eventually(done: Callable[[], Awaitable[bool]], within: float = 60.0) -> None:
     async with asyncio.timeout(within):
         while not await done():
             await asyncio.sleep(0.01)
@@ -275,7 +275,7 @@ async def test_the_loop_outlives_what_its_steps_run_into_and_says_so_once(
     monkeypatch.setattr(type(node.store), "claim", claim)
     with capture_logs() as logs:
         task = asyncio.create_task(run(node, 0.005))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while attempts < 8:
                 await asyncio.sleep(0.005)
         task.cancel()
@@ -295,7 +295,7 @@ async def test_a_worker_that_stops_gives_all_its_jobs_back(node: Node, monkeypat
     handle(monkeypatch, handler)
     await add(node, *(Job(f"open:{n}", "open", str(n)) for n in range(3)))
     task = asyncio.create_task(run(node, 0.01))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while started < 3:
             await asyncio.sleep(0.01)
     task.cancel()
