@@ -14,7 +14,8 @@ from docex.api.access import NodeOf, People, body, content_length
 from docex.api.views import Digest, DocumentPage, DocumentView
 from docex.core.claims import KINDS
 from docex.core.digest import parse_digest
-from docex.service import deposits
+from docex.service import deposits, revocations
+from docex.service.revocations import TakenBack
 
 router = APIRouter(prefix="/api/v1/documents", tags=["documents"], dependencies=[People])
 
@@ -31,7 +32,9 @@ async def list_documents(
     """The newest version of each document in a folder and below it, by path."""
     found = await deposits.documents(node, folder.strip("/"), cursor, limit)
     more = found[-1].path if len(found) == limit else None
-    return DocumentPage(documents=[DocumentView.of(each) for each in found], next=more)
+    against = await revocations.taken_back(node, [each.statement for each in found])
+    views = [DocumentView.of(each, against.get(each.statement, TakenBack())) for each in found]
+    return DocumentPage(documents=views, next=more)
 
 
 @router.put("/{path:path}", status_code=201)
@@ -58,7 +61,7 @@ async def deposit(
         kind=kind,
         supersedes=supersedes,
     )
-    return DocumentView.of(stored)
+    return DocumentView.of(stored, TakenBack())
 
 
 @router.get("/{path:path}", response_class=StreamingResponse)
@@ -71,7 +74,9 @@ async def read(
     """The document itself, decrypted, or with `details=true` what is known about it."""
     document = await deposits.find(node, path, version)
     if details:
-        return Response(DocumentView.of(document).model_dump_json(), media_type="application/json")
+        against = await revocations.taken_back(node, [document.statement])
+        view = DocumentView.of(document, against.get(document.statement, TakenBack()))
+        return Response(view.model_dump_json(), media_type="application/json")
     chunks = deposits.read(node, document)
     first = await anext(chunks, b"")  # what can't be opened is an error, not a broken download
     raw = base64.b64encode(parse_digest(document.digest).raw).decode()

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from docex.core.state import StoredDocument, StoredTransfer
+from docex.service.revocations import LAST_TIME, TakenBack
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", examples=["sha256:" + "ab" * 32])]
 
@@ -17,8 +18,12 @@ def when(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class DocumentView(BaseModel):
-    """A version of a document."""
+    """A version of a document; ``superseded_by`` and ``revoked_from`` are there when its issuer took it back."""
 
     path: str
     version: int
@@ -29,9 +34,11 @@ class DocumentView(BaseModel):
     issuer: str
     statement: Digest
     created: datetime
+    superseded_by: Digest | None = Field(default=None, exclude_if=_is_none)
+    revoked_from: datetime | None = Field(default=None, exclude_if=_is_none)
 
     @classmethod
-    def of(cls, document: StoredDocument) -> DocumentView:
+    def of(cls, document: StoredDocument, taken_back: TakenBack) -> DocumentView:
         """The view of a stored version."""
         return cls(
             path=document.path,
@@ -43,6 +50,8 @@ class DocumentView(BaseModel):
             issuer=document.issuer,
             statement=document.statement,
             created=when(document.created),
+            superseded_by=taken_back.superseded_by,
+            revoked_from=None if taken_back.revoked_from is None else when(taken_back.revoked_from),
         )
 
 
@@ -117,6 +126,25 @@ class TransferRequest(BaseModel):
 
     documents: list[str] = Field(min_length=1, max_length=10_000)
     to: list[str] = Field(min_length=1, max_length=100)
+
+
+class RevocationRequest(BaseModel):
+    """A statement of this member to revoke; ``effective``: seconds since the epoch, past or future, or null for now."""
+
+    model_config = {"extra": "forbid"}
+
+    statement: Digest
+    reason: str = Field(min_length=1, max_length=1024)
+    effective: int | None = Field(default=None, ge=1, le=LAST_TIME, strict=True)
+
+
+class RevocationView(BaseModel):
+    """A revocation; ``revocation`` is the digest of its own statement."""
+
+    revocation: Digest
+    statement: Digest
+    reason: str
+    effective: datetime
 
 
 class StatementView(BaseModel):

@@ -42,7 +42,8 @@ def deposit(
     folder: Annotated[str, typer.Option("--folder", help="Folder on the node.")] = "",
     kind: Annotated[str, typer.Option("--kind", help=f"One of {', '.join(KINDS)}.")] = "other",
     supersedes: Annotated[
-        str | None, typer.Option("--supersedes", metavar="DIGEST", help="The document statement that this replaces.")
+        str | None,
+        typer.Option("--supersedes", metavar="DOCUMENT", help="What this replaces: a path, or a statement's digest."),
     ] = None,
     node: NodeOption = DEFAULT_NODE,
     token_file: TokenOption = None,
@@ -53,11 +54,11 @@ def deposit(
         raise UsageError("--supersedes goes with one document")
     done = []
     with connect(node, token_file) as client:
+        query = {"kind": kind} | ({"supersedes": statement_of(client, supersedes)} if supersedes else {})
         for file in files:
             if not file.is_file():
                 raise UsageError(f"{file} is not a file")
             path = f"{folder.strip('/')}/{file.name}".lstrip("/")
-            query = {"kind": kind} | ({"supersedes": supersedes} if supersedes else {})
             size = file.stat().st_size
             headers = {"content-type": mimetypes.guess_type(file.name)[0] or "application/octet-stream"}
             with output.Meter(file.name, size) as meter:
@@ -71,6 +72,18 @@ def deposit(
     for each in done:
         output.line(f"{each['path']} (version {each['version']}, {output.human_size(each['size'])})")
         output.pairs([("document", each["digest"]), ("statement", each["statement"])], indent="  ")
+
+
+def statement_of(client: NodeClient, reference: str, version: int | None = None) -> str:
+    """The digest of a document's statement: that of the newest or given version at a path, or what is a digest already.
+
+    Raises UsageError, NameInvalid: the reference is neither; NodeError: there is no such document.
+    """
+    if reference.startswith("sha256:"):
+        return str(parse_digest(reference))
+    check_path(reference)
+    params = {"details": "true"} | ({"version": str(version)} if version else {})
+    return str(client.json("GET", f"documents/{quote(reference)}", params=params)["statement"])
 
 
 def _read(file: Path, meter: output.Meter) -> Iterator[bytes]:
@@ -100,12 +113,25 @@ def documents(
     elif not found:
         output.note("no documents here")
     else:
-        rows = [("PATH", "VERSION", "SIZE", "KIND", "DIGEST")]
+        rows = [("PATH", "VERSION", "SIZE", "KIND", "DIGEST", "")]
         rows += [
-            (each["path"], str(each["version"]), output.human_size(each["size"]), each["kind"], each["digest"])
+            (
+                each["path"],
+                str(each["version"]),
+                output.human_size(each["size"]),
+                each["kind"],
+                each["digest"],
+                _against(each),
+            )
             for each in found
         ]
         output.table(rows, indent="")
+
+
+def _against(document: dict[str, Any]) -> str:
+    """What its issuer has against a document, for people; nothing when it stands."""
+    said = {"revoked from": document.get("revoked_from"), "superseded by": document.get("superseded_by")}
+    return ", ".join(f"{what} {value}" for what, value in said.items() if value)
 
 
 def fetch(
@@ -313,12 +339,8 @@ def proof(
     from docex.core import proof as proofs
     from docex.service.folder import new_file
 
-    is_digest = reference.startswith("sha256:")
-    parse_digest(reference) if is_digest else check_path(reference)
     with connect(node, token_file) as client:
-        digest = reference
-        if not is_digest:
-            digest = client.json("GET", f"documents/{quote(reference)}", params={"details": "true"})["statement"]
+        digest = statement_of(client, reference)
         until = time.monotonic() + wait
         while True:
             data = _proof(client, digest)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import aliased
 
-from docex.core.state import StoredDocument, StoredStatement
+from docex.core.claims import Revocation
+from docex.core.state import Job, StoredDocument, StoredStatement
 from docex.core.statement import Statement
 from docex.db import rows
 from docex.db.models import DocumentRow, StatementRow
@@ -59,15 +61,36 @@ class DocumentTables(Tables):
             found = await session.scalars(query.order_by(DocumentRow.path).limit(limit))
             return [rows.document(row) for row in found]
 
-    async def superseding(self, statement: str, issuer: str) -> Sequence[StoredStatement]:
+    async def taking_back(self, statements: Sequence[str]) -> Sequence[StoredStatement]:
         """See the protocol."""
+        old = aliased(StatementRow)
         query = (
             select(StatementRow)
-            .where(StatementRow.supersedes == statement, StatementRow.issuer == issuer)
+            .join(old, (old.digest == StatementRow.supersedes) & (old.issuer == StatementRow.issuer))
+            .where(old.digest.in_(statements))
             .order_by(StatementRow.sequence)
         )
         async with self._reading() as session:
             return [rows.statement(row) for row in await session.scalars(query)]
+
+    async def add_revocation(self, statement: str, revocation: Statement, jobs: Sequence[Job]) -> None:
+        """See the protocol."""
+        revoked = select(StatementRow).where(StatementRow.digest == statement)
+        earlier = select(StatementRow.digest).where(
+            StatementRow.supersedes == statement,
+            StatementRow.issuer == revocation.issuer,
+            StatementRow.type == Revocation.TYPE,
+        )
+        async with self._writing() as session:
+            await session.scalar(revoked.with_for_update())  # of two at once, the second sees the first
+            if (found := await session.scalar(earlier)) is not None:
+                raise Conflict(f"{statement} is revoked already, by the statement {found}")
+            await self._add_statements(session, [revocation])
+            # The column serves both ways of taking a statement back: a newer document names it, or a revocation.
+            await session.execute(
+                update(StatementRow).where(StatementRow.digest == revocation.digest_text).values(supersedes=statement)
+            )
+            await self._add_jobs(session, jobs)
 
     async def statement(self, digest: str) -> StoredStatement | None:
         """See the protocol."""

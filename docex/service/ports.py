@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Sequence
 from typing import Protocol
 
 from docex.core.ledger_types import Member, PublishedKey
-from docex.core.proof import LedgerEvidence, Proof
+from docex.core.proof import Inclusion, LedgerEvidence, Proof
 from docex.core.state import (
     Anchored,
     Batch,
@@ -39,8 +39,11 @@ class Store(Protocol):
     async def statement(self, digest: str) -> StoredStatement | None:
         """The statement with this digest."""
 
-    async def superseding(self, statement: str, issuer: str) -> Sequence[StoredStatement]:
-        """Document statements by which an issuer says that they replace this one, oldest first."""
+    async def taking_back(self, statements: Sequence[str]) -> Sequence[StoredStatement]:
+        """What takes back any of these statements, by the same issuer, oldest first: documents and revocations."""
+
+    async def add_revocation(self, statement: str, revocation: Statement, jobs: Sequence[Job]) -> None:
+        """Keep the revocation of a statement. The first stands: another one by its issuer raises Conflict."""
 
     async def add_transfer(
         self, transfer: StoredTransfer, statements: Sequence[Statement], jobs: Sequence[Job]
@@ -86,8 +89,12 @@ class Store(Protocol):
     async def batch_leaves(self, number: int) -> Sequence[bytes]:
         """The digests of a batch's statements, by leaf."""
 
-    async def set_batch(self, batch: Batch) -> None:
-        """Keep a batch's state and where it stands on the ledger."""
+    async def set_batch(self, batch: Batch) -> bool:
+        """Keep a batch's state and where it stands on the ledger.
+
+        False, and nothing is kept, when it is to be final by a transaction that is not final in that block any more.
+        One that is final goes back to SEALED by itself when its transaction does (`docex.core.transactions`).
+        """
 
     async def counts(self) -> dict[str, int]:
         """How many rows of each sort there are, and how many statements have no final anchor."""
@@ -123,7 +130,19 @@ class Ledger(Protocol):
     async def anchor(self, root: bytes, size: int) -> Anchored | None:
         """Anchor a batch of this node, or go on doing so; where it stands, once that is final.
 
-        Any number of calls make one anchor for a root and size, whatever happened to the ones before.
+        Any number of calls make one anchor for a root and size, whatever happened to the ones before. One that the
+        ledger has and this node does not know of (its database is an older copy) is taken over.
+        """
+
+    async def revoke(self, statement: bytes, revocation: bytes, effective: int, inclusion: Inclusion) -> bool:
+        """Record with the Notary that this node's member revoked a statement, or go on doing so; whether it is final.
+
+        Any number of calls make one record for a statement, whatever happened to the ones before.
+
+        Args:
+            statement: digest of what is revoked; ``inclusion`` leads to it in a batch that this member anchored.
+            revocation: digest of the statement that says why.
+            effective: seconds since the epoch, at least 1.
         """
 
     async def evidence(self, proof: Proof) -> LedgerEvidence:
@@ -133,7 +152,10 @@ class Ledger(Protocol):
         """
 
     async def poll(self) -> None:
-        """Bring what was sent forward: send again, follow blocks, notice reorgs. Run it before asking `anchor`."""
+        """Bring what was sent forward: send again, follow blocks, notice reorgs. Run it before asking `anchor`.
+
+        After a reorg deeper than the agreed confirmations, batches that were final are not any more.
+        """
 
     async def check(self) -> None:
         """Return when the ledger answers and this node's account is an active member; raise what is wrong."""

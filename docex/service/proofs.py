@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from docex.core import merkle, proof
+from docex.core.claims import Revocation
 from docex.core.state import Batch, BatchState, StoredStatement
 from docex.errors import Conflict, NotFound
 from docex.service.node import Node
@@ -13,8 +14,8 @@ from docex.service.node import Node
 async def build(node: Node, digest: str, *, standalone: bool = False) -> proof.Proof:
     """The proof for a statement, named by its own digest or by that of the document it is about.
 
-    Statements about it come along: what replaces it, and transfers that carried it, with their receipts. What is not
-    final on the ledger yet has no anchor in the proof.
+    Statements about it come along: what revokes or replaces it, and transfers that carried it, with their receipts.
+    What is not final on the ledger yet has no anchor in the proof.
 
     A ``standalone`` proof also holds what shows, from the latest block's hash on, that the ledger says all of this; it
     leaves out what is not final yet.
@@ -44,9 +45,16 @@ async def _standing_alone(node: Node, made: proof.Proof) -> proof.Proof:
     return replace(final, ledger=await node.ledger.evidence(final))
 
 
+async def evidence(node: Node, stored: StoredStatement) -> proof.Evidence:
+    """A statement with its inclusion and anchor, once its batch is final."""
+    return await _Collected(node, {}).evidence(stored)
+
+
 async def _related(node: Node, stored: StoredStatement) -> list[StoredStatement]:
-    """What replaces a document, and its transfers, each before its receipts, oldest first; the newest that fit."""
-    chosen = [each.digest for each in await node.store.superseding(stored.digest, stored.issuer)][-proof.MAX_RELATED :]
+    """A document's transfers, each before its receipts, then what takes it back; oldest first, the newest that fit."""
+    notices = await node.store.taking_back([stored.digest])
+    notices = sorted(notices, key=lambda each: each.type == Revocation.TYPE)  # the one revocation is always among them
+    chosen = [each.digest for each in notices][-proof.MAX_RELATED :]
     for transfer in reversed(await node.store.transfers_of(stored.digest)):
         group = [transfer.id, *(each.receipt for each in transfer.deliveries if each.receipt)]
         chosen = [*group[: proof.MAX_RELATED - len(chosen)], *chosen]

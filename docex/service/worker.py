@@ -17,7 +17,7 @@ import structlog
 
 from docex.core.state import DeliveryState, Job
 from docex.errors import DocexError
-from docex.service import anchoring, receipts, transfers
+from docex.service import anchoring, receipts, revocations, transfers
 from docex.service.node import Node, printable
 from keys import KeysError
 from storage import StorageError
@@ -80,17 +80,21 @@ async def _repeat(step: Callable[[], Awaitable[object]], interval: float, wake: 
 
 
 async def work_on(node: Node, job: Job, clock: Callable[[], float] = time.time) -> None:
-    """Do one job; when it fails, it is due again later, and at once when the worker is stopped meanwhile."""
+    """Do one job; when it fails, it is due again later, and at once when the worker is stopped meanwhile.
+
+    One that has to wait for something says for how many seconds: that is no failure, and holds up no other job.
+    """
     try:
         async with _kept(node, job, clock):
-            await _HANDLERS[job.kind](node, job.argument)
+            wait = await _HANDLERS[job.kind](node, job.argument)
     except asyncio.CancelledError:
         await _noted(job, node.store.retry(job.key, clock(), "interrupted"))
         raise
     except Exception as error:  # a job is never lost, whatever it runs into
         await _noted(job, _failed(node, job, error, clock))
     else:
-        await _noted(job, node.store.finish(job.key))
+        done = node.store.finish(job.key) if wait is None else node.store.retry(job.key, clock() + wait, "")
+        await _noted(job, done)
 
 
 async def _failed(node: Node, job: Job, error: Exception, clock: Callable[[], float]) -> None:
@@ -136,8 +140,9 @@ async def _deliver(node: Node, argument: str) -> None:
 
 
 _EXPECTED = (DocexError, KeysError, StorageError)
-_HANDLERS: dict[str, Callable[[Node, str], Awaitable[None]]] = {
+_HANDLERS: dict[str, Callable[[Node, str], Awaitable[float | None]]] = {
     "deliver": _deliver,
     "open": receipts.open_received,
     "return": receipts.give_back,
+    "revoke": revocations.record,
 }
