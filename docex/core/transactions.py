@@ -119,6 +119,13 @@ class TransactionStore(Protocol):
     async def reserve_at(self, request: TransactionRequest, nonce: int) -> StoredTransaction | None:
         """As ``reserve``, at exactly ``nonce``; None when another row of the account has that nonce."""
 
+    async def adopt(self, request: TransactionRequest, attempt: Attempt) -> StoredTransaction | None:
+        """Keeps a transaction that the chain has and the store has not, PENDING at the attempt's nonce.
+
+        A key that exists already: returns its row unchanged. None when another row stands at the nonce; that one was
+        there before and left (``renumber``) is no hindrance.
+        """
+
     async def renumber(self, key: str, nonce: int, first_nonce: int) -> StoredTransaction:
         """Gives a PENDING row that stands at ``nonce`` a new one, allocated as ``reserve`` does.
 
@@ -133,7 +140,11 @@ class TransactionStore(Protocol):
         """
 
     async def set_block(self, key: str, status: TransactionStatus, block: BlockRef | None) -> StoredTransaction:
-        """Sets the status and its block (None for PENDING, and only for it)."""
+        """Sets the status and its block (None for PENDING, and only for it).
+
+        Where batches are kept beside the transactions, one that was final because of this transaction in a block that
+        it is no longer final in goes back to be anchored again, at the same moment.
+        """
 
     async def unsettled(self, chain_id: int, account: str) -> Sequence[StoredTransaction]:
         """The account's rows that are PENDING or MINED, by ascending nonce."""

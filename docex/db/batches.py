@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from docex.core import merkle
 from docex.core.digest import parse_digest
 from docex.core.state import Batch, BatchState
+from docex.core.transactions import TransactionStatus
 from docex.db import rows
-from docex.db.models import BatchRow, StatementRow
+from docex.db.models import AttemptRow, BatchRow, StatementRow, TransactionRow
 from docex.db.tables import Tables
 from docex.errors import NotFound
 
@@ -62,9 +64,11 @@ class BatchTables(Tables):
         async with self._reading() as session:
             return [parse_digest(digest).raw for digest in await session.scalars(query)]
 
-    async def set_batch(self, batch: Batch) -> None:
+    async def set_batch(self, batch: Batch) -> bool:
         """See the protocol."""
         async with self._writing() as session:
+            if batch.state is BatchState.FINAL and not await _stands(session, batch):
+                return False
             await session.execute(
                 update(BatchRow)
                 .where(BatchRow.number == batch.number)
@@ -76,3 +80,18 @@ class BatchTables(Tables):
                     block_time=batch.block_time,
                 )
             )
+            return True
+
+
+async def _stands(session: AsyncSession, batch: Batch) -> bool:
+    """Whether the batch's transaction, where it is kept here, is still final in the batch's block.
+
+    A poll of another worker may have seen a reorg since the caller asked. The lock is the one that it takes too, so
+    that it either comes first and is seen here, or finds the batch final and takes that back.
+    """
+    key = await session.scalar(select(AttemptRow.key).where(AttemptRow.transaction == batch.transaction))
+    if key is None:
+        return True
+    row = await session.get_one(TransactionRow, key, with_for_update=True)
+    found = (row.status, row.mined, row.block_hash)
+    return found == (TransactionStatus.FINAL, batch.transaction, batch.block_hash)

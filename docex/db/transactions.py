@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from docex.core.state import BatchState
 from docex.core.transactions import (
     SETTLED,
     Attempt,
@@ -17,7 +18,7 @@ from docex.core.transactions import (
     TransactionStatus,
 )
 from docex.db.engine import Sessions
-from docex.db.models import AttemptRow, RetiredNonceRow, TransactionRow
+from docex.db.models import AttemptRow, BatchRow, RetiredNonceRow, TransactionRow
 from docex.db.tables import RACES
 from docex.errors import Conflict, NotFound
 
@@ -61,6 +62,19 @@ class SqlTransactionStore:
         except IntegrityError:
             return await self.find(request.key)
 
+    async def adopt(self, request: TransactionRequest, attempt: Attempt) -> StoredTransaction | None:
+        """See the protocol."""
+        try:
+            async with self._sessions.writing() as session:
+                row = await session.get(TransactionRow, request.key)
+                if row is None:
+                    row = await _insert(session, request, attempt.nonce)
+                    session.add(_attempt_row(request.key, attempt))
+                    await session.flush()
+                return await _load(session, row)
+        except IntegrityError:
+            return await self.find(request.key)
+
     async def renumber(self, key: str, nonce: int, first_nonce: int) -> StoredTransaction:
         """See the protocol."""
         for _ in range(RACES):
@@ -82,18 +96,7 @@ class SqlTransactionStore:
         async with self._sessions.writing() as session:
             row = await _get(session, key)  # locked: attempts of one row are added one after the other
             if await session.get(AttemptRow, (key, attempt.nonce, attempt.number)) is None:
-                session.add(
-                    AttemptRow(
-                        key=key,
-                        nonce=attempt.nonce,
-                        number=attempt.number,
-                        transaction=attempt.transaction,
-                        raw=attempt.raw,
-                        max_fee=str(attempt.max_fee),
-                        tip=str(attempt.tip),
-                        block=attempt.block,
-                    )
-                )
+                session.add(_attempt_row(key, attempt))
                 await session.flush()
             return await _load(session, row)
 
@@ -101,6 +104,8 @@ class SqlTransactionStore:
         """See the protocol."""
         async with self._sessions.writing() as session:
             row = await _get(session, key)
+            if row.status == TransactionStatus.FINAL and (status is not row.status or block != _block(row)):
+                await _reopen_batch(session, row)
             row.status = status
             row.block_number = block.number if block else None
             row.block_hash = block.hash if block else None
@@ -169,6 +174,28 @@ async def _insert(session: AsyncSession, request: TransactionRequest, nonce: int
     session.add(row)
     await session.flush()
     return row
+
+
+async def _reopen_batch(session: AsyncSession, row: TransactionRow) -> None:
+    """The batch that is final because of this transaction is no longer: its leaves stay, its anchor is dropped."""
+    await session.execute(
+        update(BatchRow)
+        .where(BatchRow.transaction == row.mined)
+        .values(state=BatchState.SEALED, transaction=None, block_number=None, block_hash=None, block_time=None)
+    )
+
+
+def _attempt_row(key: str, attempt: Attempt) -> AttemptRow:
+    return AttemptRow(
+        key=key,
+        nonce=attempt.nonce,
+        number=attempt.number,
+        transaction=attempt.transaction,
+        raw=attempt.raw,
+        max_fee=str(attempt.max_fee),
+        tip=str(attempt.tip),
+        block=attempt.block,
+    )
 
 
 async def _load(session: AsyncSession, row: TransactionRow) -> StoredTransaction:

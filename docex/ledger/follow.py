@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from docex.core.ledger_types import TransactionInfo
-from docex.core.transactions import BlockRef, StoredTransaction, TransactionStatus
+from docex.core.transactions import BlockRef, StoredTransaction, TransactionStatus, TransactionStore
+from docex.errors import LedgerRejected
 from docex.ledger import chain
 from docex.ledger.rpc import Rpc, RpcError
 
@@ -44,6 +45,23 @@ async def observe(rpc: Rpc, rows: Sequence[StoredTransaction]) -> dict[str, Bloc
     return found
 
 
+async def drop_lost(
+    rpc: Rpc, store: TransactionStore, chain_id: int, account: str
+) -> list[tuple[StoredTransaction, StoredTransaction]]:
+    """Puts the account's settled rows whose block is gone back to PENDING: each as it was, and as it is now.
+
+    The newest settled block stands for all below it: they are its ancestors. So that no row can come to stand for one
+    that was lost, rows are settled only after this has run to its end, later than they were observed.
+    """
+    lost: list[tuple[StoredTransaction, StoredTransaction]] = []
+    while (row := await store.newest_settled(chain_id, account)) is not None and row.block is not None:
+        block = (await chain.blocks(rpc, [row.block.number])).get(row.block.number)
+        if block is not None and block.hash == row.block.hash:
+            break
+        lost.append((row, await store.set_block(row.key, TransactionStatus.PENDING, None)))
+    return lost
+
+
 def status_of(block: BlockRef | None, head: int, confirmations: int) -> TransactionStatus:
     """The status of a row that stands in ``block`` when the chain's head has the number ``head``.
 
@@ -54,6 +72,18 @@ def status_of(block: BlockRef | None, head: int, confirmations: int) -> Transact
     if head - block.number < confirmations:
         return TransactionStatus.MINED
     return TransactionStatus.FINAL if block.succeeded else TransactionStatus.FAILED
+
+
+async def outcome(rpc: Rpc, row: StoredTransaction, block: BlockRef) -> TransactionInfo:
+    """Where a mined transaction stands. Raises LedgerRejected with the contract's reason when it reverted."""
+    if block.succeeded:
+        return info(block, (await chain.head(rpc)).number)
+    request = row.request
+    call = {"from": request.account, "data": "0x" + request.data.hex()}
+    call |= {"value": hex(request.value), "gas": hex(request.gas)} | ({"to": request.to} if request.to else {})
+    (answer,) = await rpc.batch([("eth_call", (call, hex(block.number)))])
+    reason = answer.reason() if isinstance(answer, RpcError) else "out of gas, or the state has changed since"
+    raise LedgerRejected(f"the transaction {row.key!r} reverted in block {block.number}: {reason}")
 
 
 def info(block: BlockRef, head: int) -> TransactionInfo:

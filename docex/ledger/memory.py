@@ -46,6 +46,16 @@ class MemoryStore:
         taken.add(nonce)
         return self._add(request, nonce)
 
+    async def adopt(self, request: TransactionRequest, attempt: Attempt) -> StoredTransaction | None:
+        """See the protocol."""
+        if request.key in self._rows:
+            return self._rows[request.key]
+        if any(row.nonce == attempt.nonce for row in self._of(request.chain_id, request.account)):
+            return None
+        self._nonces(request).add(attempt.nonce)
+        self._add(request, attempt.nonce)
+        return await self.add_attempt(request.key, attempt)
+
     async def renumber(self, key: str, nonce: int, first_nonce: int) -> StoredTransaction:
         """See the protocol."""
         row = self._row(key)

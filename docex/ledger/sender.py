@@ -4,13 +4,16 @@
 bytes and sends them. ``poll`` is run again and again: it goes on from whatever it finds, so a crash at any point, a
 node that forgets, a reorg or a second worker change nothing in the end. Its rules, in its order:
 
-1. A settled row whose block is gone was hit by a reorg deeper than the agreed confirmations: alarm, back to pending.
+1. A settled row whose block is gone was hit by a reorg deeper than the agreed confirmations: alarm, back to pending,
+   and with it, in the same database transaction, the batch that was final because of it.
 2. An unsettled row stands where the chain says; a mined one whose block is gone is pending again.
 3. A pending row without signed bytes (a crash after its nonce was reserved) is signed.
 4. A pending row whose nonce was used by a transaction that is not ours, as deep as final, gets a new nonce.
 5. A nonce that no row has, and that keeps later ones waiting, is filled with an empty transaction to ourselves.
 6. All that is pending is sent again: the same bytes.
 7. The next row to be mined, when it is stuck, is replaced with higher fees, ``MAX_REPLACEMENTS`` times at most.
+
+``adopt`` takes in a transaction of ours that the chain has and the database lost (restored from an older copy).
 
 "Stuck" is counted in blocks, not seconds: when the chain stands still, higher fees don't help. It is counted from when
 the row was first seen pending, so that one that a reorg put back gets its time anew.
@@ -32,11 +35,11 @@ from docex.core.transactions import (
     TransactionStatus,
     TransactionStore,
 )
-from docex.errors import Conflict, LedgerRejected, LedgerUnavailable, NotFound
-from docex.ledger import broadcast, chain, follow, market
+from docex.errors import Conflict, LedgerUnavailable, NotFound
+from docex.ledger import broadcast, follow, market, prepare
 from docex.ledger.market import Fees, Market
 from docex.ledger.rpc import Rpc, RpcError
-from docex.ledger.signing import sign
+from docex.ledger.signing import rebuild, sign
 from keys.protocols import AccountSigner
 
 MAX_REPLACEMENTS: Final = 3
@@ -104,7 +107,9 @@ class Sender:
         """
         row, now = await self._store.find(key), None
         if row is None:
-            request, now = await self._prepare(key, to, data, value, gas)
+            request, now = await prepare.request(
+                self._rpc, TransactionRequest(key, self.chain_id, self.account, to, data, value, gas or 0)
+            )
             row = await self._store.reserve(request, now.count)
         if (row.request.to, row.request.data, row.request.value) != (to, data, value):
             raise Conflict(f"the key {key!r} belongs to another transaction")
@@ -116,6 +121,20 @@ class Sender:
                 return await self._found(key)
         return row
 
+    async def adopt(self, key: str, transaction: bytes) -> StoredTransaction | None:
+        """Takes in a transaction of this account that is on the chain, as if it had been submitted for ``key``.
+
+        From then on it is followed, and sent again after a reorg, as any other. Returns None while another row stands
+        at its nonce, which that row can't use: ``poll`` moves it (rule 4).
+
+        Raises NotFound when the chain does not have it, LedgerError when it is none that a Sender makes.
+        """
+        answer = await self._rpc.call("eth_getTransactionByHash", "0x" + transaction.hex())
+        if answer is None:
+            raise NotFound(f"the chain has no transaction 0x{transaction.hex()}")
+        request, attempt = rebuild(answer, key, self.chain_id, self.account)
+        return await self._store.adopt(request, attempt)
+
     async def poll(self) -> Poll:
         """Brings every row forward by the rules above; see the module.
 
@@ -123,13 +142,13 @@ class Sender:
         """
         changed: dict[str, StoredTransaction] = {}
         now = await market.read(self._rpc, self.account)
-        alarms = await self._check_settled(changed)
-        rows = await self._store.unsettled(self.chain_id, self.account)
+        alarms: list[Alarm] = []
+        rows = await self._observed(changed, alarms)
         pending = await self._update(rows, now, changed)
-        self._since = {row.key: self._since.get(row.key, now.head) for row in pending}
+        self._since = {row.key: min(self._since.get(row.key, now.head), now.head) for row in pending}
         pending = [await self._signed(row, now) for row in pending]
         pending = [await self._renumbered(row, now, alarms) for row in pending]
-        pending += await self._fill_gaps(rows, pending, now, alarms)
+        pending += await self._fill_gaps([row for row, _ in rows], pending, now, alarms)
         problems = await broadcast.send(self._rpc, pending)
         for row in pending:
             await self._unstick(row, now, problems.get(row.key), alarms)
@@ -146,7 +165,7 @@ class Sender:
         while True:
             row = await self._found(key)
             if row.block is not None and (row.status in SETTLED or not final):
-                return await self._outcome(row, row.block)
+                return await follow.outcome(self._rpc, row, row.block)
             if loop.time() > deadline:
                 raise LedgerUnavailable(f"the transaction {key!r} was not mined in {within:g} seconds{cause}")
             try:
@@ -158,24 +177,6 @@ class Sender:
                 await asyncio.sleep(self._interval)
 
     # --- submit ------------------------------------------------------------------------------------------------------
-
-    async def _prepare(
-        self, key: str, to: str | None, data: bytes, value: int, gas: int | None
-    ) -> tuple[TransactionRequest, Market]:
-        call = {"from": self.account, "data": "0x" + data.hex(), "value": hex(value)}
-        if to is not None:
-            call["to"] = to
-        if gas is None:
-            try:
-                # A quarter on top: the state may differ by the time it is mined.
-                gas = int(await self._rpc.call("eth_estimateGas", call), 16) * 5 // 4
-            except RpcError as error:
-                raise error.reason() from None
-        now = await market.read(self._rpc, self.account)
-        cost, balance = value + gas * now.fees.max_fee, await chain.balance(self._rpc, self.account)
-        if balance < cost:
-            raise LedgerRejected(f"the account {self.account} has {balance} wei, the transaction may take {cost}")
-        return TransactionRequest(key, self.chain_id, self.account, to, data, value, gas), now
 
     async def _signed(self, row: StoredTransaction, now: Market) -> StoredTransaction:
         if row.current:
@@ -194,27 +195,31 @@ class Sender:
 
     # --- poll --------------------------------------------------------------------------------------------------------
 
-    async def _check_settled(self, changed: dict[str, StoredTransaction]) -> list[Alarm]:
-        """Rule 1. The newest settled block stands for all below it: they are its ancestors."""
-        alarms: list[Alarm] = []
-        while (row := await self._store.newest_settled(self.chain_id, self.account)) is not None:
-            number, known = (row.block.number, row.block.hash) if row.block else (0, b"")
-            block = (await chain.blocks(self._rpc, [number])).get(number)
-            if block is not None and block.hash == known:
-                break
-            changed[row.key] = await self._store.set_block(row.key, TransactionStatus.PENDING, None)
-            message = f"block {number} (0x{known.hex()}) was final and is gone: a reorg deeper than agreed"
+    async def _observed(
+        self, changed: dict[str, StoredTransaction], alarms: list[Alarm]
+    ) -> list[tuple[StoredTransaction, BlockRef | None]]:
+        """Rule 1. Returns the unsettled rows, each with the block that the chain has it in."""
+        rows = {row.key: row for row in await self._store.unsettled(self.chain_id, self.account)}
+        blocks = await follow.observe(self._rpc, list(rows.values()))
+        back: dict[str, StoredTransaction] = {}
+        for before, row in await follow.drop_lost(self._rpc, self._store, self.chain_id, self.account):
+            back[row.key] = row
+            number, known = (before.block.number, before.block.hash.hex()) if before.block else (0, "")
+            message = f"block {number} (0x{known}) was final and is gone: a reorg deeper than agreed"
             alarms.append(Alarm("reorg", row.key, message))
-        return alarms
+        blocks |= await follow.observe(self._rpc, list(back.values()))
+        changed |= back
+        return [(row, blocks[key]) for key, row in (rows | back).items()]
 
     async def _update(
-        self, rows: Sequence[StoredTransaction], now: Market, changed: dict[str, StoredTransaction]
+        self,
+        rows: Sequence[tuple[StoredTransaction, BlockRef | None]],
+        now: Market,
+        changed: dict[str, StoredTransaction],
     ) -> list[StoredTransaction]:
         """Rule 2. Returns the rows that are pending now."""
-        blocks = await follow.observe(self._rpc, rows)
         pending: list[StoredTransaction] = []
-        for row in rows:
-            block = blocks[row.key]
+        for row, block in rows:
             status = follow.status_of(block, now.head, self._confirmations)
             if (status, block) != (row.status, row.block):
                 changed[row.key] = await self._store.set_block(row.key, status, block)
@@ -281,17 +286,7 @@ class Sender:
                 alarms.append(Alarm("stuck", row.key, message))
 
     def _waited(self, row: StoredTransaction, now: Market) -> bool:
-        since = max(row.current[-1].block, self._since.get(row.key, now.head))
-        return now.head - since >= self._stuck_after
-
-    # --- wait --------------------------------------------------------------------------------------------------------
-
-    async def _outcome(self, row: StoredTransaction, block: BlockRef) -> TransactionInfo:
-        if block.succeeded:
-            return follow.info(block, (await chain.head(self._rpc)).number)
-        request = row.request
-        call = {"from": self.account, "data": "0x" + request.data.hex()}
-        call |= {"value": hex(request.value), "gas": hex(request.gas)} | ({"to": request.to} if request.to else {})
-        (answer,) = await self._rpc.batch([("eth_call", (call, hex(block.number)))])
-        reason = answer.reason() if isinstance(answer, RpcError) else "out of gas, or the state has changed since"
-        raise LedgerRejected(f"the transaction {row.key!r} reverted in block {block.number}: {reason}")
+        since = self._since.get(row.key, now.head)
+        made = row.current[-1].block
+        # A chain that started anew has lower blocks than the one for which the attempt was made.
+        return now.head - (max(since, made) if made <= now.head else since) >= self._stuck_after

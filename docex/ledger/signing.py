@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 from eth_hash.auto import keccak
 
-from docex.core.account import require_checksum
+from docex.core.account import parse_address, require_checksum
 from docex.core.transactions import Attempt, TransactionRequest
+from docex.errors import LedgerError
 from docex.ledger import kept_recursion_limit
+from docex.ledger.chain import to_bytes
 from docex.ledger.market import Fees
 from keys.protocols import AccountSigner
 
@@ -24,7 +28,38 @@ async def sign(
     with kept_recursion_limit():
         from eth_account.typed_transactions.dynamic_fee_transaction import DynamicFeeTransaction
 
-    fields: dict[str, object] = {
+    fields = _fields(request, nonce, fees)
+    digest = DynamicFeeTransaction.from_dict(fields).hash()
+    raw = _encode(fields, await asyncio.to_thread(signer.sign_digest, digest))
+    return Attempt(nonce, number, keccak(raw), raw, fees.max_fee, fees.tip, block)
+
+
+def rebuild(answer: Mapping[str, Any], key: str, chain_id: int, account: str) -> tuple[TransactionRequest, Attempt]:
+    """The request and the signed bytes of a mined transaction, from an ``eth_getTransactionByHash`` answer.
+
+    Raises LedgerError when it is not the account's, or the bytes don't have its hash: one that ``sign`` did not make
+    (of another type, or with an access list).
+    """
+    transaction = to_bytes(answer["hash"])
+    refusal = f"the transaction 0x{transaction.hex()} can't be taken over"
+    if answer.get("type") != "0x2" or answer.get("blockNumber") is None:
+        raise LedgerError(f"{refusal}: it is not of type 2 (EIP-1559), or in no block")
+    nonce, value, gas, max_fee, tip, block, r, s, y_parity = (
+        int(answer[name], 16)
+        for name in (
+            "nonce", "value", "gas", "maxFeePerGas", "maxPriorityFeePerGas", "blockNumber", "r", "s", "yParity",
+        )
+    )  # fmt: skip
+    to = None if answer["to"] is None else parse_address(answer["to"])
+    request = TransactionRequest(key, chain_id, account, to, to_bytes(answer["input"]), value, gas)
+    raw = _encode(_fields(request, nonce, Fees(max_fee, tip)), (r, s, y_parity))
+    if keccak(raw) != transaction or parse_address(answer["from"]) != account:
+        raise LedgerError(f"{refusal}: it is not of {account}, or does not have the parts that the node tells")
+    return request, Attempt(nonce, 0, transaction, raw, max_fee, tip, block)
+
+
+def _fields(request: TransactionRequest, nonce: int, fees: Fees) -> dict[str, object]:
+    return {
         "type": 2,
         "chainId": request.chain_id,
         "nonce": nonce,
@@ -35,9 +70,13 @@ async def sign(
         "value": request.value,
         "data": request.data,
     }
-    digest = DynamicFeeTransaction.from_dict(fields).hash()
-    r, s, y_parity = await asyncio.to_thread(signer.sign_digest, digest)
+
+
+def _encode(fields: dict[str, object], signature: tuple[int, int, int]) -> bytes:
+    """EIP-2718: the type, then the payload; the transaction's hash is Keccak-256 of both."""
+    with kept_recursion_limit():
+        from eth_account.typed_transactions.dynamic_fee_transaction import DynamicFeeTransaction
+
+    r, s, y_parity = signature
     signed = DynamicFeeTransaction.from_dict(fields | {"v": y_parity, "r": r, "s": s})
-    # EIP-2718: the type, then the payload; the transaction's hash is Keccak-256 of both.
-    raw = bytes([DynamicFeeTransaction.transaction_type]) + signed.payload()
-    return Attempt(nonce, number, keccak(raw), raw, fees.max_fee, fees.tip, block)
+    return bytes([DynamicFeeTransaction.transaction_type]) + signed.payload()

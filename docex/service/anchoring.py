@@ -2,6 +2,9 @@
 
 Any number of crashes and repetitions make one anchor for each batch: its leaves are fixed in the database before
 anything is sent, and the ledger side (`docex.ledger.sender`) sends one transaction for one batch.
+
+A reorg deeper than the agreed confirmations takes final anchors away. The poll that notices it puts their batches back,
+with the leaves they had, and they are anchored again like any other: a statement never gets into a second batch.
 """
 
 from __future__ import annotations
@@ -16,15 +19,15 @@ from docex.service.node import Node
 async def anchor_waiting(node: Node) -> int:
     """Make a batch of what waits and go on with every batch that is not final; how many became final.
 
+    The ledger is asked even when there is nothing to do: what is final stays so only while its block does.
+
     Raises:
         LedgerError: of the first batch that could not go on; the others did. Try again later; nothing is lost.
     """
     await node.store.make_batch(node.limits.batch_size, node.now())
-    open_batches = await node.store.batches(BatchState.SEALED)
-    if open_batches:
-        await node.ledger.poll()
+    await node.ledger.poll()
     final, failures = 0, []
-    for batch in open_batches:
+    for batch in await node.store.batches(BatchState.SEALED):  # after the poll, which may put some back
         try:
             final += await _advance(node, batch)
         except LedgerUnavailable:
@@ -40,7 +43,7 @@ async def _advance(node: Node, batch: Batch) -> bool:
     anchored = await node.ledger.anchor(batch.root, batch.size)
     if anchored is None:
         return False
-    await node.store.set_batch(
+    return await node.store.set_batch(
         replace(
             batch,
             state=BatchState.FINAL,
@@ -50,4 +53,3 @@ async def _advance(node: Node, batch: Batch) -> bool:
             block_time=anchored.anchor.time,
         )
     )
-    return True

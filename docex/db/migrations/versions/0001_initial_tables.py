@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number"),
     )
     op.create_index(op.f("ix_batches_state"), "batches", ["state"], unique=False)
+    op.create_index(op.f("ix_batches_transaction"), "batches", ["transaction"], unique=False)
     op.create_table(
         "jobs",
         sa.Column("key", sa.String(length=200), nullable=False),
@@ -90,6 +91,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("key", "nonce", "number"),
     )
+    op.create_index(op.f("ix_attempts_transaction"), "attempts", ["transaction"], unique=False)
     op.create_table(
         "statements",
         sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -210,12 +212,14 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_statements_supersedes"), table_name="statements")
     op.drop_index("statements_waiting", table_name="statements")
     op.drop_table("statements")
+    op.drop_index(op.f("ix_attempts_transaction"), table_name="attempts")
     op.drop_table("attempts")
     op.drop_index(op.f("ix_transactions_status"), table_name="transactions")
     op.drop_table("transactions")
     op.drop_table("retired_nonces")
     op.drop_index(op.f("ix_jobs_due"), table_name="jobs")
     op.drop_table("jobs")
+    op.drop_index(op.f("ix_batches_transaction"), table_name="batches")
     op.drop_index(op.f("ix_batches_state"), table_name="batches")
     op.drop_table("batches")
     # ### end Alembic commands ###
