@@ -56,7 +56,7 @@ def unpack(
         if entry.path == STATEMENTS_NAME:
             if entry.size > MAX_STATEMENTS_BYTES:
                 raise LimitExceeded(f"the statements of the packet are longer than {MAX_STATEMENTS_BYTES} bytes")
-            lines = b"".join(iter(archive.read, b""))
+            lines = b"".join(map(bytes, iter(archive.read, b"")))  # copies: the chunks' buffers are used again
             if archive.next() is not None:
                 raise ArchiveInvalid("there are entries behind the statements of the packet")
             return found, lines
