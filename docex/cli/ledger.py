@@ -68,6 +68,9 @@ async def _fund(url: str, addresses: list[str]) -> None:
 @ledger.command("deploy")
 def deploy(
     rpc: RpcOption = DEFAULT_RPC,
+    chain_id: Annotated[
+        int | None, typer.Option("--chain-id", metavar="ID", help="Deploy on this chain only.", show_default=False)
+    ] = None,
     record: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Where to note chain and contracts.")
     ] = DEFAULT_DEPLOYMENT,
@@ -80,7 +83,7 @@ def deploy(
     Doing it again with the same record deploys nothing: it checks that the contracts are there.
     """
     opened = open_keystore(keystore_folder(keystore), passphrase_file)
-    deployment = asyncio.run(_deploy(rpc, opened.account, record))
+    deployment = asyncio.run(_deploy(rpc, chain_id, opened.account, record))
     values = {
         "chain_id": deployment.chain_id,
         "directory": deployment.directory,
@@ -94,9 +97,9 @@ def deploy(
     output.note(f"noted in {record}: members need it to run a node, verifiers for `docex trust add`")
 
 
-async def _deploy(url: str, account: AccountSigner, record: Path) -> Deployment:
+async def _deploy(url: str, chain_id: int | None, account: AccountSigner, record: Path) -> Deployment:
     from docex.ledger import deploy as contracts
     from docex.ledger.session import writing
 
     async with writing(url, account) as (rpc, sender):
-        return await contracts.deploy(rpc, sender, record)
+        return await contracts.deploy(rpc, sender, record, chain_id=chain_id)

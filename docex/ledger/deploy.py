@@ -18,14 +18,20 @@ from docex.ledger.rpc import Rpc
 from docex.ledger.sender import Sender
 
 
-async def deploy(rpc: Rpc, sender: Sender, record: Path, *, consortium: str | None = None) -> Deployment:
+async def deploy(
+    rpc: Rpc, sender: Sender, record: Path, *, consortium: str | None = None, chain_id: int | None = None
+) -> Deployment:
     """Deploys Directory and Notary as the sender's account, or returns what ``record`` says was deployed.
 
-    ``consortium``: the account that will admit members, the sender's own by default.
+    ``consortium``: the account that will admit members, the sender's own by default. ``chain_id``: the chain that the
+    caller means; on another one nothing is sent.
 
-    Raises LedgerError when the record is of another chain or its contracts are not there: a network is not deployed
-    anew by accident. Raises UsageError when the record is malformed, LedgerUnavailable when the node can't be reached.
+    Raises LedgerError when the chain is not the one that was meant, and when the record is of another chain or its
+    contracts are not there: a network is not deployed anew by accident. Raises LedgerRejected when the account can't
+    pay, UsageError when the record is malformed, LedgerUnavailable when the node can't be reached.
     """
+    if chain_id is not None and sender.chain_id != chain_id:
+        raise LedgerError(f"{rpc.name} serves chain {sender.chain_id}, not {chain_id}: nothing was deployed")
     deployment = _recorded(record)
     if deployment is not None:
         await check_deployment(rpc, deployment)

@@ -1,5 +1,7 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +59,46 @@ async def test_a_chain_without_the_contracts_is_not_deployed_to_by_accident(
     async with Rpc(strange.url) as other:
         with pytest.raises(LedgerError, match=r"the contracts are on chain 31337, .* serves chain 77"):
             await deploy(other, sender_of(other, dev_account(0)), record)
+
+
+async def test_on_another_chain_than_was_meant_nothing_is_deployed(rpc: Rpc, tmp_path: Path) -> None:
+    sender = sender_of(rpc, await funded(rpc))
+    balance = await chain.balance(rpc, sender.account)
+    with pytest.raises(LedgerError, match=r"http://127.0.0.1:\d+ serves chain 31337, not 5: nothing was deployed"):
+        await deploy(rpc, sender, tmp_path / "d.json", chain_id=5)
+    assert not (tmp_path / "d.json").exists()
+    assert await chain.balance(rpc, sender.account) == balance
+    assert (await deploy(rpc, sender, tmp_path / "d.json", chain_id=31337)).chain_id == 31337
+
+
+class FreeRpc(Rpc):
+    """Asks for no tip, as Besu does on a free chain; anvil always wants one."""
+
+    async def batch(self, calls: Sequence[tuple[str, Sequence[object]]]) -> list[Any]:
+        answers = await super().batch(calls)
+        methods = [method for method, _ in calls]
+        return [
+            "0x0" if each == "eth_maxPriorityFeePerGas" else answer
+            for each, answer in zip(methods, answers, strict=True)
+        ]
+
+
+async def test_where_the_base_fee_is_0_an_account_without_coins_deploys(new_chain: NewChain, tmp_path: Path) -> None:
+    free = new_chain("--block-base-fee-per-gas", "0", "--disable-min-priority-fee")
+    async with FreeRpc(free.url) as rpc:
+        sender = sender_of(rpc, LocalAccount.generate())
+        deployment = await deploy(rpc, sender, tmp_path / "d.json", chain_id=31337)
+        await check_deployment(rpc, deployment)
+        assert await chain.balance(rpc, sender.account) == 0
+        assert (await chain.head(rpc)).base_fee == 0
+        await DirectoryClient(rpc, deployment.directory, sender).admit(A, "Mine AG")
+
+
+async def test_an_account_that_cannot_pay_is_told_what_it_lacks(rpc: Rpc, tmp_path: Path) -> None:
+    poor = await funded(rpc, 1000)
+    with pytest.raises(LedgerRejected, match=rf"the account {poor.address} has 1000 wei, the transaction may take \d+"):
+        await deploy(rpc, sender_of(rpc, poor), tmp_path / "d.json")
+    assert not (tmp_path / "d.json").exists()
 
 
 async def test_contracts_that_do_not_belong_together_are_told(network: Network, tmp_path: Path) -> None:
