@@ -17,7 +17,10 @@ class DocumentSink(Protocol):
     """Takes the documents of a packet as they come out of it, unchecked until `open_packet` returns."""
 
     def begin(self, path: str, size: int) -> Callable[[memoryview], object]:
-        """A document starts; returns what takes its bytes. ``path`` is safe to join to a folder."""
+        """A document starts; returns what takes its bytes, whose memory is used again after each call.
+
+        ``path`` is safe to join to a folder.
+        """
 
 
 @dataclass(frozen=True, slots=True)
