@@ -104,7 +104,7 @@ class SqlTransactionStore:
         """See the protocol."""
         async with self._sessions.writing() as session:
             row = await _get(session, key)
-            if row.status == TransactionStatus.FINAL and (status is not row.status or block != _block(row)):
+            if row.status == TransactionStatus.FINAL and (row.status, _block(row)) != (status, block):
                 await _reopen_batch(session, row)
             row.status = status
             row.block_number = block.number if block else None

@@ -120,7 +120,8 @@ class NodeLedger:
         if transaction is None:
             raise refusal
         row = await self._sender.adopt(key, transaction)
-        log.warning("anchor_taken_over", transaction="0x" + transaction.hex(), root=root.hex(), waits=row is None)
+        if row is not None:
+            log.warning("anchor_taken_over", transaction="0x" + transaction.hex(), root=root.hex())
         return row
 
     async def evidence(self, proof: Proof) -> LedgerEvidence:

@@ -7,9 +7,11 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from docex.core import merkle
-from docex.core.state import BatchState, DeliveryState, Direction, Job
+from docex.core.state import Batch, BatchState, DeliveryState, Direction, Job
 from docex.core.statement import Statement
+from docex.core.transactions import BlockRef, TransactionStatus
 from docex.db.store import SqlStore
+from docex.db.transactions import SqlTransactionStore
 from docex.errors import Conflict, NotFound
 from docex.service.ports import Store
 from tests.fixtures.paper_nodes import Clock
@@ -25,6 +27,7 @@ from tests.fixtures.statements import (
     stored_transfer,
     transfer_statement,
 )
+from tests.fixtures.transaction_stores import attempt, block, request
 
 JOB = Job("open:1", "open", "1")
 LEASE = 60.0
@@ -325,6 +328,72 @@ async def test_a_batch_that_is_final_stays_where_it_is(store: Store) -> None:
     assert await store.batches(BatchState.SEALED) == []
     counts = await store.counts()
     assert (counts["batches"], counts["statements_not_final"]) == (1, 0)
+
+
+async def anchored(store: Store, transactions: SqlTransactionStore) -> Batch:
+    """A batch as it is when the transaction ``a`` made it final."""
+    await deposit(store, "a.pdf")
+    made = await store.make_batch(10, NOW)
+    assert made is not None
+    place = block(7)
+    await transactions.reserve(request("a"), 0)
+    await transactions.add_attempt("a", replace(attempt(0), transaction=place.transaction))
+    return replace(
+        made,
+        state=BatchState.FINAL,
+        transaction=place.transaction,
+        block_number=7,
+        block_hash=place.hash,
+        block_time=place.time,
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "place"),
+    [
+        (TransactionStatus.PENDING, None),
+        (TransactionStatus.MINED, block(7)),
+        (TransactionStatus.FINAL, replace(block(7), hash=b"h" * 32)),
+    ],
+)
+async def test_a_batch_goes_back_together_with_its_transaction(
+    store: Store, engine: AsyncEngine, status: TransactionStatus, place: BlockRef | None
+) -> None:
+    transactions = SqlTransactionStore(engine)
+    final = await anchored(store, transactions)
+    await transactions.set_block("a", TransactionStatus.FINAL, block(7))
+    assert await store.set_batch(final)
+    await transactions.reserve(request("b"), 0)
+    await transactions.set_block("b", TransactionStatus.FINAL, replace(block(8), transaction=b"b" * 32))
+    await transactions.set_block("b", TransactionStatus.PENDING, None)  # another batch's, or none's
+    await transactions.set_block("a", TransactionStatus.FINAL, block(7))  # nothing new
+    assert await store.batch(final.number) == final
+    await transactions.set_block("a", status, place)
+    back = await store.batch(final.number)
+    assert (back.state, back.root, back.size) == (BatchState.SEALED, final.root, final.size)
+    assert (back.transaction, back.block_number, back.block_hash, back.block_time) == (None, None, None, None)
+    assert (await store.counts())["statements_not_final"] == 1
+    assert await store.make_batch(10, NOW) is None  # its statements stay in it
+
+
+async def test_a_batch_is_not_final_by_a_transaction_that_is_not(store: Store, engine: AsyncEngine) -> None:
+    """A worker that is late, when another one has just seen a reorg."""
+    transactions = SqlTransactionStore(engine)
+    final = await anchored(store, transactions)
+    places: list[tuple[TransactionStatus, BlockRef | None]] = [
+        (TransactionStatus.PENDING, None),
+        (TransactionStatus.MINED, block(7)),
+        (TransactionStatus.FAILED, block(7)),
+        (TransactionStatus.FINAL, replace(block(7), hash=b"h" * 32)),
+        (TransactionStatus.FINAL, replace(block(7), transaction=b"t" * 32)),
+    ]
+    for status, place in places:
+        await transactions.set_block("a", status, place)
+        assert not await store.set_batch(final)
+        assert (await store.batch(final.number)).state is BatchState.SEALED
+    await transactions.set_block("a", TransactionStatus.FINAL, block(7))
+    assert await store.set_batch(final)
+    assert await store.batch(final.number) == final
 
 
 async def test_batches_made_at_once_share_no_statement(store: Store) -> None:

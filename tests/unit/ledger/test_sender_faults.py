@@ -240,6 +240,70 @@ async def test_a_chain_that_starts_anew_gets_everything_again(new_chain: NewChai
         assert await chain.balance(rpc, TO) == 21
 
 
+class ReorganisedOnce(Rpc):
+    """The chain replaces its last two blocks before the call with this number; their transactions move on by one."""
+
+    def __init__(self, url: str, calls: int, pairs: list[list[object]]) -> None:
+        super().__init__(url)
+        self.left, self._pairs = calls, pairs
+
+    async def batch(self, calls: Sequence[tuple[str, Sequence[object]]]) -> list[Any]:
+        self.left -= 1
+        if self.left == 0:
+            await super().batch([("anvil_reorg", (2, self._pairs))])
+        return await super().batch(calls)
+
+
+async def test_a_reorg_in_the_middle_of_a_poll_leaves_no_row_in_a_block_that_is_gone(new_chain: NewChain) -> None:
+    """A row that is settled on the new chain must not stand for an older one that was lost with the old."""
+    for calls in range(1, 20):
+        private = new_chain()
+        async with Rpc(private.url) as rpc:
+            await mine(rpc, 3)
+            store = MemoryStore()
+            sender = sender_of(rpc, dev_account(0), store)
+            first = await sender.submit("first", TO, value=1)
+            await sender.wait("first", final=True)
+            await mine(rpc)
+            async with FaultyRpc(private.url) as faulty:
+                await reserved(sender_of(faulty, dev_account(0), store), faulty, "second", 2)
+            second = await row_of(store, "second")
+            pairs: list[list[object]] = [["0x" + row.current[0].raw.hex(), 1] for row in (first, second)]
+            async with ReorganisedOnce(private.url, calls, pairs) as shaken:
+                await sender_of(shaken, dev_account(0), store).poll()
+                happened = shaken.left <= 0
+            for _ in range(3):
+                await sender.poll()
+            for key in ("first", "second"):
+                row = await row_of(store, key)
+                assert row.status is TransactionStatus.FINAL
+                assert row.block is not None
+                assert (await chain.blocks(rpc, [row.block.number]))[row.block.number].hash == row.block.hash, calls
+        private.stop()
+        if not happened:
+            break
+    assert not happened
+    assert calls > 5
+
+
+async def test_after_a_chain_started_anew_stuck_is_counted_on_the_new_one(new_chain: NewChain) -> None:
+    private = new_chain("--no-mining")
+    async with FaultyRpc(private.url) as rpc:
+        await mine(rpc, 50)
+        store = MemoryStore()
+        sender = sender_of(rpc, dev_account(0), store)
+        await sender.submit("pay", TO, value=7)
+        await sender.poll()
+        private.stop()
+        private.start()
+        await sender.poll()
+        assert len((await row_of(store, "pay")).attempts) == 1
+        for _ in range(2):
+            await next_block_at(rpc, 100 * 10**9)
+        await sender.poll()
+        assert len((await row_of(store, "pay")).attempts) == 2
+
+
 async def test_a_reorg_back_and_forth_does_not_replace_what_was_not_stuck(new_chain: NewChain) -> None:
     private = new_chain()
     async with FaultyRpc(private.url) as rpc:

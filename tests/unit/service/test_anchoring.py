@@ -1,10 +1,12 @@
 """Anchoring: every statement gets into one batch, every batch onto the ledger once, whatever fails in between."""
 
+from dataclasses import replace
+
 import pytest
 
 from docex.core import merkle
 from docex.core.digest import parse_digest
-from docex.core.state import Anchored, BatchState
+from docex.core.state import Anchored, Batch, BatchState
 from docex.errors import LedgerRejected, LedgerUnavailable
 from docex.service.anchoring import anchor_waiting
 from docex.service.node import Limits, Node
@@ -16,10 +18,14 @@ def node(new_node: NewNode) -> Node:
     return new_node("Mine")
 
 
-async def test_where_nothing_waits_the_ledger_is_left_alone(node: Node, paper: Paper) -> None:
-    paper.ledger.down = UNAVAILABLE
+async def test_where_nothing_waits_the_ledger_is_still_watched(node: Node, paper: Paper) -> None:
     assert await anchor_waiting(node) == 0
+    assert paper.ledger.polls == 1
+    assert paper.ledger.anchors == {}
     assert (await node.store.counts())["batches"] == 0
+    paper.ledger.down = UNAVAILABLE
+    with pytest.raises(LedgerUnavailable):
+        await anchor_waiting(node)
 
 
 async def test_what_waits_is_anchored_together_and_followed_until_it_is_final(node: Node, paper: Paper) -> None:
@@ -33,10 +39,8 @@ async def test_what_waits_is_anchored_together_and_followed_until_it_is_final(no
     assert await anchor_waiting(node) == 1
     (final,) = await node.store.batches(BatchState.FINAL)
     assert (final.root, final.block_number, final.transaction is not None) == (batch.root, 1, True)
-    polls = paper.ledger.polls
     assert await anchor_waiting(node) == 0
-    assert paper.ledger.polls == polls == 3
-    assert len(paper.ledger.anchors) == 1
+    assert list(paper.ledger.anchors.values()) == [3]
 
 
 async def test_more_than_a_batch_holds_waits_for_the_next(new_node: NewNode, paper: Paper) -> None:
@@ -77,6 +81,43 @@ async def test_a_crash_before_the_end_is_noted_makes_no_second_anchor(
             await anchor_waiting(node)
     assert await anchor_waiting(node) == 1
     assert len(paper.ledger.anchors) == 1
+
+
+async def test_a_batch_that_a_poll_puts_back_is_anchored_again(new_node: NewNode, paper: Paper) -> None:
+    class Reorganising(LedgerOf):
+        async def poll(self) -> None:
+            await super().poll()
+            if reorganised:
+                await node.store.set_batch(replace(reorganised.pop(), state=BatchState.SEALED, transaction=None))
+
+    reorganised: list[Batch] = []
+    node = new_node("Mine", ledger=Reorganising(paper.ledger, "0x"))
+    stored = await deposited(node, "a", b"content")
+    while not await anchor_waiting(node):
+        pass
+    (before,) = await node.store.batches(BatchState.FINAL)
+    reorganised.append(before)
+    await deposited(node, "b", b"content")
+    assert await anchor_waiting(node) == 1
+    assert await node.store.batches(BatchState.FINAL) == [before]
+    statement = await node.store.statement(stored.statement)
+    assert statement is not None
+    assert (statement.batch, statement.leaf) == (before.number, 0)
+
+
+async def test_what_is_not_final_any_more_when_it_is_noted_counts_later(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deposited(node, "a", b"content")
+    await anchor_waiting(node)
+    with monkeypatch.context() as patch:
+
+        async def late(*_: object) -> bool:
+            return False
+
+        patch.setattr(type(node.store), "set_batch", late)
+        assert await anchor_waiting(node) == 0
+    assert await anchor_waiting(node) == 1
 
 
 async def test_one_batch_that_the_ledger_refuses_does_not_hold_up_the_others(new_node: NewNode, paper: Paper) -> None:
