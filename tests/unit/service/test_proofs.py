@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from docex.core import merkle, proof, statement
-from docex.core.state import DeliveryState, Direction
+from docex.core.claims import Document
+from docex.core.state import DeliveryState, Direction, StoredDocument
 from docex.errors import NotFound
-from docex.service import proofs, receipts, transfers
+from docex.service import proofs, receipts, revocations, transfers
 from docex.service.anchoring import anchor_waiting
 from docex.service.node import Node
 from tests.fixtures.paper_nodes import NETWORK, NewNode, deposited
@@ -120,3 +121,35 @@ async def test_what_replaces_a_document_is_in_its_proof(node: Node) -> None:
     assert [digest_of(each.token) for each in made.related] == [new.statement]
     assert made.related[0].anchor is not None
     assert (await proofs.build(node, new.statement)).related == ()
+
+
+async def test_the_revocation_of_a_document_is_in_its_proof(node: Node) -> None:
+    document = await deposited(node, "a", b"content")
+    await anchored(node)
+    newer = await deposited(node, "a", b"newer", supersedes=document.statement)
+    revocation = await revocations.revoke(node, document.statement, "the wrong lot")
+    latest = await deposited(node, "a", b"latest", supersedes=document.statement)
+    await anchored(node)
+    made = await proofs.build(node, document.statement)
+    digests = [digest_of(each.token) for each in made.related]
+    assert digests == [newer.statement, latest.statement, revocation.digest_text]
+    for evidence in made.related:
+        check(evidence, node.address)
+    assert (await proofs.build(node, revocation.digest_text)).related == ()
+
+
+async def test_the_revocation_has_its_place_however_much_else_there_is(node: Node) -> None:
+    document = await deposited(node, "a", b"content")
+    await anchored(node)
+    revocation = await revocations.revoke(node, document.statement, "the wrong lot")
+    for n in range(proof.MAX_RELATED):
+        claim = replace(claim_of(document), name=f"{n}", supersedes=document.statement)
+        said = statement.issue(node.signer, node.account, claim, node.now())
+        await node.store.add_document(stored_document(said), [said])
+    made = await proofs.build(node, document.statement)
+    assert len(made.related) == proof.MAX_RELATED
+    assert made.related[-1].token == revocation.token
+
+
+def claim_of(document: StoredDocument) -> Document:
+    return Document(document.digest, document.size, document.path, document.media_type)
