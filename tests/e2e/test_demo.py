@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -56,6 +57,8 @@ def test_demo_ends_well_and_its_folder_verifies_after_everything_stopped(tmp_pat
     offline = [sys.executable, "-m", "docex.cli", "verify", str(audit / "quality-certificate.pdf")]
     offline += ["--proof", str(audit / "proof.json"), "--trust", str(audit / "trust.json")]
     assert subprocess.run(offline, capture_output=True, timeout=60).returncode == 3
+    block = re.findall(r"--trust-block (0x[0-9a-f]{64})", done.stdout)[-1]
+    assert subprocess.run([*offline, "--trust-block", block], capture_output=True, timeout=60).returncode == 0
 
 
 def test_verify_says_at_once_why_the_chain_did_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +70,7 @@ def test_verify_says_at_once_why_the_chain_did_not_start(tmp_path: Path, monkeyp
         audit.script.write_text(report._script(audit, folder / "chain.json"))
         environment = os.environ | {"TMPDIR": str(tmp_path)}
         done = subprocess.run(
-            ["/bin/sh", audit.script], capture_output=True, text=True, timeout=20, env=environment, check=False
+            ["/bin/sh", audit.script], capture_output=True, text=True, timeout=60, env=environment, check=False
         )
     assert done.returncode == 3
     assert "error[ledger_unavailable]: anvil did not start" in done.stderr

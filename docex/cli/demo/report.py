@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import join
 
@@ -16,6 +16,7 @@ from docex.cli.demo.network import Network
 from docex.cli.demo.steps import Steps
 from docex.cli.demo.story import Story
 from docex.core import proof, statement
+from docex.core.standalone import block_to_trust
 from docex.errors import DocexError
 from docex.service import trust
 
@@ -31,6 +32,8 @@ class Audit:
     proof: Path
     trust: Path
     script: Path
+    block: str = ""
+    """The hash of the block from which the proof stands alone."""
 
     def command(self, document: Path, *more: str) -> list[str]:
         """The command that verifies ``document``, as it can be typed."""
@@ -46,7 +49,11 @@ def leave_audit(network: Network, story: Story, steps: Steps) -> Audit:
     audit = Audit(folder, folder / name, folder / "proof.json", folder / "trust.json", folder / "verify.sh")
     shutil.copyfile(story.file(audited), audit.document)
     with network.members["mine"].client() as client:
-        audit.proof.write_text(client.text(f"proofs/{story.statements[audited.path]}"))
+        text = client.text(f"proofs/{story.statements[audited.path]}?standalone=true")
+    audit.proof.write_text(text)
+    evidence = proof.parse(text.encode()).ledger
+    assert evidence is not None  # it was asked for
+    audit = replace(audit, block=f"0x{block_to_trust(evidence).hash.hex()}")
     made = network.deployment
     trust.TrustStore(audit.trust).add(trust.network("demo", made.chain_id, made.directory, made.notary))
     audit.script.write_text(_script(audit, network.folder / "chain.json"))
@@ -62,6 +69,8 @@ def try_audit(audit: Audit, network: Network, steps: Steps) -> None:
     data = bytearray(audit.document.read_bytes())
     data[len(data) // 2] ^= 1
     changed.write_bytes(data)
+    steps.title("…once more with no network: all that is trusted is the hash of one block")
+    _run(steps, audit.command(audit.document, "--trust-block", audit.block), expected=0)
     steps.title("…and the same document with one byte changed")
     _run(steps, audit.command(changed, "--rpc", network.chain.url), expected=1)
     changed.unlink()
@@ -116,6 +125,8 @@ def show_end(audit: Audit, steps: Steps) -> None:
     steps.console.print(f"  {audit.script}", soft_wrap=True)
     steps.say("starts the chain again from its file, then runs")
     steps.console.print(f"  {join(_with_rpc(audit))}", soft_wrap=True)
+    steps.say("or without any chain")
+    steps.console.print(f"  {join(audit.command(audit.document, '--trust-block', audit.block))}", soft_wrap=True)
 
 
 def _with_rpc(audit: Audit) -> list[str]:
@@ -124,8 +135,9 @@ def _with_rpc(audit: Audit) -> list[str]:
 
 def _script(audit: Audit, state: Path) -> str:
     chain = join([*_docex(), "ledger", "dev", "--state", str(state.absolute()), "--port", str(_PORT)])
-    parts = (audit.folder, audit.document, audit.proof, audit.trust, audit.script)
-    absolute = Audit(*(path.absolute() for path in parts))
+    absolute = replace(
+        audit, document=audit.document.absolute(), proof=audit.proof.absolute(), trust=audit.trust.absolute()
+    )
     return f"""#!/bin/sh
 # Verify the document after the demo has ended. The chain is started from its file on the loopback interface, and
 # stopped again. Exit code: 0 valid, 1 invalid, 2 usage, 3 could not be checked.
