@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 
 from docex import __version__
-from docex.api import documents, exchange, health, problems, revocations, transfers
+from docex.api import documents, exchange, health, problems, revocations, statements, transfers
 from docex.service import worker
 from docex.service.node import Node
 
@@ -50,6 +50,6 @@ def make_app(node: Node, token: str, *, interval: float) -> FastAPI:
     app.state.token = token
     app.state.arriving = {}
     problems.install(app)
-    for module in (health, documents, transfers, revocations, exchange):
+    for module in (health, documents, transfers, statements, revocations, exchange):
         app.include_router(module.router)
     return app

@@ -12,11 +12,12 @@ from docex.db.batches import BatchTables
 from docex.db.documents import DocumentTables
 from docex.db.jobs import JobTables
 from docex.db.models import BatchRow, DocumentRow, JobRow, OwnerRow, StatementRow, TransferRow
+from docex.db.statements import StatementTables
 from docex.db.transfers import TransferTables
 from docex.errors import Conflict
 
 
-class SqlStore(DocumentTables, TransferTables, BatchTables, JobTables):
+class SqlStore(DocumentTables, StatementTables, TransferTables, BatchTables, JobTables):
     """A `docex.service.ports.Store`; several processes may share one database."""
 
     async def belong_to(self, owner: str) -> None:

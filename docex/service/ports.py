@@ -45,6 +45,9 @@ class Store(Protocol):
     async def add_revocation(self, statement: str, revocation: Statement, jobs: Sequence[Job]) -> None:
         """Keep the revocation of a statement. The first stands: another one by its issuer raises Conflict."""
 
+    async def add_statements(self, statements: Sequence[Statement]) -> int:
+        """Keep statements by themselves, all or none; how many were new. Those that are known stay as they are."""
+
     async def add_transfer(
         self, transfer: StoredTransfer, statements: Sequence[Statement], jobs: Sequence[Job]
     ) -> StoredTransfer:

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from docex.core import merkle
@@ -116,6 +117,56 @@ async def test_what_is_not_there(store: Store) -> None:
         await store.transfer(digest_of("nothing"))
     with pytest.raises(NotFound, match="no batch 7"):
         await store.batch(7)
+
+
+async def test_statements_are_kept_by_themselves(store: Store, clock: Clock) -> None:
+    said = [document_statement(f"{n}.pdf") for n in range(5)]
+    clock.time = NOW + 7
+    assert await store.add_statements(said) == 5
+    for each in said:
+        kept = await store.statement(each.digest_text)
+        assert kept is not None
+        assert (kept.token, kept.type, kept.issuer, kept.created) == (each.token, "document", MINE_ACCOUNT, NOW + 7)
+    counts = await store.counts()
+    assert (counts["statements"], counts["documents"], counts["statements_not_final"]) == (5, 0, 5)
+    batch = await store.make_batch(10, NOW)
+    assert batch is not None
+    assert await store.batch_leaves(batch.number) == sorted(each.digest for each in said)
+
+
+async def test_statements_that_are_known_stay_as_they_are(store: Store, clock: Clock) -> None:
+    known = await deposit(store, "a.pdf")
+    new = document_statement("b.pdf")
+    clock.time = NOW + 7
+    assert await store.add_statements([new, known, new]) == 1
+    assert await store.add_statements([known, new]) == 0
+    assert await store.add_statements([]) == 0
+    assert (await store.counts())["statements"] == 2
+    kept = [await store.statement(each.digest_text) for each in (known, new)]
+    assert [each.created for each in kept if each] == [NOW, NOW + 7]
+
+
+async def test_a_statement_that_was_kept_before_gets_its_document(store: Store) -> None:
+    said = document_statement("a.pdf")
+    assert await store.add_statements([said]) == 1
+    assert (await store.add_document(stored_document(said), [said])).version == 1
+    counts = await store.counts()
+    assert (counts["statements"], counts["documents"]) == (1, 1)
+
+
+async def test_of_statements_kept_at_once_each_is_new_once(store: Store) -> None:
+    said = [document_statement(f"{n}.pdf") for n in range(60)]
+    orders = [said, said[::-1], said[30:], said[20:] + said[:40], said[:45]]
+    added = await asyncio.gather(*(store.add_statements(each) for each in orders))
+    assert sum(added) == 60
+    assert (await store.counts())["statements"] == 60
+
+
+async def test_where_one_statement_cannot_be_kept_none_is(store: Store) -> None:
+    good = document_statement("a.pdf")
+    with pytest.raises(DBAPIError):
+        await store.add_statements([good, replace(document_statement("b.pdf"), issuer=None)])  # type: ignore[arg-type]
+    assert (await store.counts())["statements"] == 0
 
 
 PATHS = ["A.pdf", "a-b/x", "a.b/x", "a/B.pdf", "a/b.pdf", "a/b/c.pdf", "a/ä.pdf", "a0", "aa/x", "b", "ä", "𝛼"]
