@@ -14,8 +14,9 @@ from typing import Any, BinaryIO, Final
 
 from docex.core import related
 from docex.core import statement as statements
+from docex.core import timestamp as timestamps
 from docex.core.claims import Document, to_json
-from docex.core.evidence import Checker, Failed, NotChecked
+from docex.core.evidence import MAX_SKEW, Checker, Failed, NotChecked, require_included
 from docex.core.facts import Facts, LedgerReader, Trust, collect_facts
 from docex.core.proof import Proof
 from docex.core.related import Signed
@@ -73,7 +74,8 @@ def verify(
        ``iat`` may not be more than 5 minutes later. A key retired between the two leaves the row unchecked.
     4. **anchor**: the inclusion path leads from the statement to the batch root, the trusted Notary has the batch under
        the member, block and time that the proof names, the transaction made it, and enough blocks stand on top.
-    5. **independent time** (optional): none is defined yet.
+    5. **independent time** (optional): a time-stamping authority that the verifier trusts has signed the batch root
+       (RFC 3161), at a time that does not contradict ``iat``.
     6. **not revoked**: neither the Notary nor a statement in the proof that is provably the issuer's revokes or
        supersedes the statement with effect by ``at``.
     7. **delivery** (optional): a receipt in the proof is by an addressee of its transfer and names this document. Those
@@ -95,7 +97,7 @@ def verify(
         _row(2, "signature", True, case.signature),
         _row(3, "signer is a member", True, case.signer),
         _row(4, "included and anchored", True, case.anchored),
-        _row(5, "independent time", False, _independent_time),
+        _row(5, "independent time", False, case.independent_time),
         _row(6, "not revoked or superseded", True, case.not_revoked),
         _row(7, "delivery receipts", False, case.delivered),
     )
@@ -111,10 +113,6 @@ def _row(number: int, name: str, required: bool, check: Callable[[dict[str, Any]
     except Failed as stop:
         outcome, reason = Outcome.FAIL, str(stop)
     return Row(number, name, outcome, required, reason, details)
-
-
-def _independent_time(_: dict[str, Any]) -> str:
-    raise NotChecked("no independent timestamp in the proof")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +201,36 @@ class _Case:
             f"chain {self.proof.network.chain_id}, block {anchor.block_number} at {iso(anchor.time)}, "
             f"{details['confirmations']} confirmations, anchored by {by}"
         )
+
+    def independent_time(self, details: dict[str, Any]) -> str:
+        """Row 5. It needs no ledger: a timestamp on the root holds whatever became of the anchor."""
+        main, inclusion = self.statement(), self.proof.statement.inclusion
+        if inclusion is None or inclusion.timestamp is None:
+            raise NotChecked("no independent timestamp in the proof")
+        require_included(main, inclusion)
+        stamp = self._timestamp(inclusion.timestamp, inclusion.root)
+        details.update(time=stamp.time, tsa=stamp.tsa, serial=stamp.serial, policy=stamp.policy)
+        if main.issued_at > stamp.time + MAX_SKEW:
+            raise Failed(
+                f"the statement says it was issued at {iso(main.issued_at)}, after its timestamp of {iso(stamp.time)}"
+            )
+        if self.at is not None and stamp.time > self.at:
+            raise NotChecked(f"timestamped only at {iso(stamp.time)}, after {iso(self.at)}")
+        return f"existed by {iso(stamp.time)}, says {stamp.tsa}"
+
+    def _timestamp(self, token: bytes, root: bytes) -> timestamps.Timestamp:
+        trust = self.checker.trust
+        if trust is not None and trust.network != self.proof.network:
+            raise NotChecked("the proof is about another network than yours, see row 4")
+        certificates = () if trust is None else timestamps.certificates_of(trust)
+        if not certificates:
+            raise NotChecked(
+                "no time-stamping authority is trusted here: name its CA with `docex trust add --tsa-cert`"
+            )
+        try:
+            return timestamps.verify(token, root, certificates)
+        except timestamps.TimestampInvalid as error:
+            raise Failed(str(error)) from error
 
     def not_revoked(self, details: dict[str, Any]) -> str:
         """Row 6."""

@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.fixtures.databases",
     "tests.fixtures.paper_nodes",
     "tests.fixtures.network",
+    "tests.fixtures.tsa",
 ]
 
 

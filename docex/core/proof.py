@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
@@ -26,6 +27,8 @@ MAX_RELATED: Final = 256
 """Most related statements in one proof."""
 MAX_PATH: Final = 64
 """Longest inclusion path: trees have at most 2^64 - 1 leaves."""
+MAX_TIMESTAMP_BYTES: Final = 64 << 10
+"""Longest timestamp in bytes: most are under 8 KiB, certificates included."""
 MAX_CHAIN_ID: Final = 2**63 - 1
 MAX_HEADERS: Final = 4096
 """Most block headers in one proof's evidence: how far its block may be above the oldest anchor's."""
@@ -52,12 +55,16 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Inclusion:
-    """An RFC 9162 inclusion path: leaf ``index`` of the tree of ``size`` leaves under ``root``, leaf side first."""
+    """An RFC 9162 inclusion path: leaf ``index`` of the tree of ``size`` leaves under ``root``, leaf side first.
+
+    ``timestamp`` is an RFC 3161 token over the root (DER), where there is one.
+    """
 
     index: int
     size: int
     root: bytes
     path: tuple[bytes, ...]
+    timestamp: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +167,7 @@ def _evidence_json(evidence: Evidence) -> dict[str, Any]:
     inclusion, anchor = evidence.inclusion, evidence.anchor
     return {
         "token": evidence.token,
-        "inclusion": inclusion
-        and {
-            "index": inclusion.index,
-            "size": inclusion.size,
-            "root": f"sha256:{inclusion.root.hex()}",
-            "path": [f"sha256:{node.hex()}" for node in inclusion.path],
-        },
+        "inclusion": inclusion and _inclusion_json(inclusion),
         "anchor": anchor
         and {
             "member": anchor.member,
@@ -176,6 +177,18 @@ def _evidence_json(evidence: Evidence) -> dict[str, Any]:
             "time": anchor.time,
         },
     }
+
+
+def _inclusion_json(inclusion: Inclusion) -> dict[str, Any]:
+    value = {
+        "index": inclusion.index,
+        "size": inclusion.size,
+        "root": f"sha256:{inclusion.root.hex()}",
+        "path": [f"sha256:{node.hex()}" for node in inclusion.path],
+    }
+    if inclusion.timestamp is not None:
+        value["timestamp"] = b64encode(inclusion.timestamp).decode("ascii")
+    return value
 
 
 def _network(value: Any, where: str) -> Network:
@@ -200,14 +213,28 @@ def _evidence(value: Any, where: str) -> Evidence:
 
 
 def _inclusion(value: Any, where: str) -> Inclusion:
-    members = _members(value, where, ("index", "size", "root", "path"))
+    members = _members(value, where, ("index", "size", "root", "path"), ("timestamp",))
     size = _whole(members["size"], f"{where}.size", 1, MAX_SIZE)
     return Inclusion(
         _whole(members["index"], f"{where}.index", 0, size - 1),
         size,
         _digest(members["root"], f"{where}.root"),
         _list(members["path"], f"{where}.path", MAX_PATH, _digest),
+        _timestamp(members["timestamp"], f"{where}.timestamp") if "timestamp" in members else None,
     )
+
+
+def _timestamp(value: Any, where: str) -> bytes:
+    text = _string(value, where)
+    try:
+        # What is too long to be kept is not decoded.
+        data = b64decode(text[: 2 * MAX_TIMESTAMP_BYTES], validate=True)
+    except ValueError:
+        data = b""
+    # Of several spellings of the same bytes, one counts: stray bits, and padding, are not signed by anybody.
+    if not 0 < len(data) <= MAX_TIMESTAMP_BYTES or b64encode(data).decode("ascii") != text:
+        _refuse(where, f"must be 1 to {MAX_TIMESTAMP_BYTES} bytes in canonical base64 with padding")
+    return data
 
 
 def _anchor(value: Any, where: str) -> AnchorClaim:
