@@ -30,6 +30,8 @@ from docex.ledger.rpc import Rpc
 from docex.service import proofs, revocations
 from docex.wiring import running_node
 from tests.fixtures.network import PASSPHRASE, Consortium, Join, RunningNode, StartNode
+from tests.unit.cli.support import failure
+from tests.unit.cli.support import run as cli
 from tests.unit.ledger.support import Network, deployed, mine, sender_of
 
 pytestmark = pytest.mark.xdist_group("exchange")
@@ -233,6 +235,38 @@ async def test_a_node_that_ends_before_its_revocation_is_recorded_records_it_onc
     assert event["data"][-64:] == revocation.digest.hex()
     made = await again.get(f"proofs/{document['statement']}")
     assert [statement.parse(each["token"]).type for each in made["related"]] == ["revocation"]
+
+
+async def test_the_command_says_what_it_did(join: Join, start_node: StartNode) -> None:
+    node = await start_node(await join("Mine AG"))
+    old = await node.deposit("cert.pdf", b"old")
+    await node.deposit("cert.pdf", b"new")
+    await final(node, old["statement"])
+    words = ("revoke", "cert.pdf", "--version", "1", "--reason", "the wrong lot", "--node", node.url)
+    done = await asyncio.to_thread(cli, *words, DOCEX_API_TOKEN=node.token)
+    assert done.exit_code == 0, done.output
+    said = await node.get(f"statements/{done.stdout.strip()}")
+    assert statement.parse(said["token"]).issuer == node.organisation.account
+    assert done.stderr.startswith(f"{old['statement']} is revoked from 20")
+    listed = await asyncio.to_thread(cli, "documents", "--node", node.url, DOCEX_API_TOKEN=node.token)
+    assert listed.exit_code == 0, listed.output
+    assert "revoked" not in listed.stdout  # the newest version stands
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("a", "--effective", "yesterday"), "'yesterday' is not an ISO 8601 time"),
+        (("a", "--effective", "2026-01-31T12:00:00"), "is not an ISO 8601 time with its zone"),
+        (("a", "--effective", "1970-01-01T00:00:00Z"), "lies before 1970"),
+        (("a", "--effective", "0001-01-01T00:00:00+14:00"), "lies before 1970"),
+        (("sha256:" + "0" * 64, "--version", "2"), "--version goes with a path"),
+        (("sha256:12",), "not a digest"),
+    ],
+)
+def test_what_can_not_be_meant_is_refused_before_any_call(words: tuple[str, ...], said: str) -> None:
+    done = cli("revoke", *words, "--reason", "because", "--node", "http://127.0.0.1:1", DOCEX_API_TOKEN="x")
+    assert said in failure(done, "usage", 2)
 
 
 # --- one record, whatever became of the transactions before ----------------------------------------------------------

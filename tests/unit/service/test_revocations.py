@@ -1,6 +1,7 @@
 """Revocations: only of what is one's own and final, once, and recorded with the Notary whatever happens between."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from docex.core.claims import Revocation
 from docex.core.digest import parse_digest
 from docex.core.state import BatchState, Job
 from docex.core.statement import Statement
+from docex.db.store import SqlStore
 from docex.errors import (
     Conflict,
     DocexError,
@@ -21,13 +23,13 @@ from docex.errors import (
     StatementInvalid,
     UsageError,
 )
-from docex.service import receipts, revocations, transfers
+from docex.service import receipts, revocations, transfers, worker
 from docex.service.anchoring import anchor_waiting
 from docex.service.node import Node
 from docex.service.revocations import LAST_TIME, WAIT, TakenBack, record, revoke, taken_back
 from docex.service.worker import LEASE, work_on
 from tests.fixtures.paper_nodes import START, UNAVAILABLE, NewNode, Paper, deposited
-from tests.fixtures.statements import digest_of
+from tests.fixtures.statements import MINE, MINE_ACCOUNT, NOW, digest_of, document_statement, stored_document
 
 
 @pytest.fixture
@@ -243,8 +245,39 @@ async def test_what_somebody_else_says_is_not_against_it(node: Node, new_node: N
     assert list(await taken_back(node, [digest])) == [digest]
 
 
-def test_the_worker_knows_the_job() -> None:
-    from docex.service import worker
+# --- the state of record, on each database ---------------------------------------------------------------------------
 
+
+def revocation_of(said: Statement, reason: str = "because") -> Statement:
+    return statement.issue(MINE, MINE_ACCOUNT, Revocation(said.digest_text, reason, 7), NOW)
+
+
+async def test_a_revocation_is_kept_with_its_jobs(sql_store: SqlStore) -> None:
+    said = document_statement("a.pdf")
+    await sql_store.add_document(stored_document(said), [said])
+    revocation, job = revocation_of(said), Job("revoke:1", "revoke", "1")
+    await sql_store.add_revocation(said.digest_text, revocation, [job])
+    (found,) = await sql_store.taking_back([said.digest_text, revocation.digest_text])
+    assert (found.digest, found.token) == (revocation.digest_text, revocation.token)
+    assert [each.key for each in await sql_store.claim(time.time() + 1, LEASE, 10)] == ["revoke:1"]
+
+
+async def test_of_revocations_written_at_once_one_is_kept(sql_store: SqlStore) -> None:
+    said = document_statement("a.pdf")
+    await sql_store.add_document(stored_document(said), [said])
+    made = [revocation_of(said, f"{n}") for n in range(12)]
+    writing = (
+        sql_store.add_revocation(said.digest_text, each, [Job(f"revoke:{n}", "revoke", str(n))])
+        for n, each in enumerate(made)
+    )
+    done = await asyncio.gather(*writing, return_exceptions=True)
+    assert sorted(type(each).__name__ for each in done) == ["Conflict"] * 11 + ["NoneType"]
+    counts = await sql_store.counts()
+    assert (counts["statements"], counts["jobs"]) == (2, 1)
+    (kept,) = await sql_store.taking_back([said.digest_text])
+    assert kept.digest == made[done.index(None)].digest_text
+
+
+def test_the_worker_knows_the_job() -> None:
     handler: Callable[..., object] = worker._HANDLERS["revoke"]
     assert handler is revocations.record
