@@ -10,8 +10,9 @@ import typer
 
 from docex.cli import options, output
 from docex.cli.verify import TrustOption, trust_store
+from docex.core.timestamp import certificates_of
 from docex.errors import UsageError
-from docex.service.trust import TrustedNetwork, network
+from docex.service.trust import MAX_FILE_BYTES, TrustedNetwork, network
 
 
 def register(app: typer.Typer) -> None:
@@ -36,13 +37,19 @@ def add_command(
     confirmations: Annotated[
         int | None, typer.Option("--confirmations", help="Blocks that must stand on top of an anchor (default: 3).")
     ] = None,
+    tsa_certs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--tsa-cert", metavar="FILE", help="Root CA certificate (PEM) of a time-stamping authority; repeatable."
+        ),
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the network of this name or contracts.")] = False,
     trust: TrustOption = None,
     as_json: options.Json = False,
 ) -> None:
     """Trust a network. Get its addresses from the consortium, not from whoever hands you a proof."""
     chosen = _contracts(deployment, chain_id, directory, notary)
-    new = network(name, *chosen, rpc, confirmations)
+    new = network(name, *chosen, rpc, confirmations, [_read(path) for path in tsa_certs or ()])
     store = trust_store(trust)
     store.add(new, replace=replace)
     _show([new], as_json, f"trusted: {_line(new)}", f"kept in {store.path}")
@@ -79,6 +86,17 @@ def _contracts(
     return chain_id, directory, notary
 
 
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise UsageError(f"{path} is longer than {MAX_FILE_BYTES} bytes")
+    return data.decode("latin-1")  # whatever is written around the certificate
+
+
 def _show(networks: Sequence[TrustedNetwork], as_json: bool, *lines: str) -> None:
     if as_json:
         output.as_json([one.to_json() for one in networks])
@@ -89,4 +107,6 @@ def _show(networks: Sequence[TrustedNetwork], as_json: bool, *lines: str) -> Non
 
 def _line(one: TrustedNetwork) -> str:
     where = f", read at {one.rpc}" if one.rpc else ""
-    return f"{one.trust.name}: {one.trust.network}, {one.trust.confirmations} confirmations{where}"
+    count = len(certificates_of(one.trust))
+    stamped = f", {count} TSA certificate{'s' if count > 1 else ''}" if count else ""
+    return f"{one.trust.name}: {one.trust.network}, {one.trust.confirmations} confirmations{where}{stamped}"

@@ -24,8 +24,6 @@ from docex.errors import DocexError, UsageError
 if TYPE_CHECKING:
     from rfc3161_client import TimeStampResponse
 
-MAX_CERTIFICATES: Final = 16
-"""Most TSA certificates for one network."""
 MAX_RESPONSE_BYTES: Final = MAX_TIMESTAMP_BYTES + 1024
 """Longest answer of a TSA in bytes: a token, and in how many words it may refuse one."""
 _MAX_TEXT: Final = 200
@@ -125,7 +123,7 @@ def check_certificate(pem: str) -> str:
     """
 
     try:
-        found = x509.load_pem_x509_certificates(pem.encode("ascii"))
+        found = x509.load_pem_x509_certificates(pem.encode())
     except ValueError as error:
         raise UsageError("a TSA certificate is one X.509 certificate in PEM") from error
     if len(found) != 1:

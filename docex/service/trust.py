@@ -6,7 +6,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +17,14 @@ from docex.core.account import parse_address, require_checksum
 from docex.core.encoding import load_object
 from docex.core.facts import DEFAULT_CONFIRMATIONS, Trust
 from docex.core.proof import Network
+from docex.core.timestamp import TimestampTrust, certificates_of, check_certificate
 from docex.errors import Conflict, DocexError, NotFound, UsageError
 
 FORMAT: Final = "docex-trust/1"
 MAX_FILE_BYTES: Final = 1 << 20
 MAX_CONFIRMATIONS: Final = 1_000_000
+MAX_CERTIFICATES: Final = 16
+"""Most TSA certificates of one network."""
 ENVIRONMENT: Final = "DOCEX_TRUST"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -48,32 +51,46 @@ class TrustedNetwork:
             raise UsageError(f"confirmations are a whole number from 0 to {MAX_CONFIRMATIONS}")
         if self.rpc is not None and not _is_http(self.rpc):
             raise UsageError("an RPC URL starts with http:// or https:// and names a host")
+        certificates = certificates_of(self.trust)
+        if len(certificates) > MAX_CERTIFICATES:
+            raise UsageError(f"a network has at most {MAX_CERTIFICATES} TSA certificates")
+        if any(check_certificate(pem) != pem for pem in certificates):
+            raise UsageError("a TSA certificate is kept without any text around it")
 
     def to_json(self) -> dict[str, Any]:
-        """The network as JSON values; ``rpc`` only when there is one."""
+        """The network as JSON values; ``rpc`` and ``tsa_certificates`` only when there are any."""
         network = self.trust.network
-        value = {
+        value: dict[str, Any] = {
             "name": self.trust.name,
             "chain_id": network.chain_id,
             "directory": network.directory,
             "notary": network.notary,
             "confirmations": self.trust.confirmations,
         }
-        return value if self.rpc is None else {**value, "rpc": self.rpc}
+        if self.rpc is not None:
+            value["rpc"] = self.rpc
+        if certificates := certificates_of(self.trust):
+            value["tsa_certificates"] = list(certificates)
+        return value
 
 
 def network(
-    name: str, chain_id: int, directory: str, notary: str, rpc: str | None = None, confirmations: int | None = None
+    name: str,
+    chain_id: int,
+    directory: str,
+    notary: str,
+    rpc: str | None = None,
+    confirmations: int | None = None,
+    tsa_certificates: Sequence[str] = (),
 ) -> TrustedNetwork:
-    """A network as a person names it: addresses may lack their checksum's capitals.
+    """A network as a person names it: addresses may lack their checksum's capitals, certificates have text around them.
 
     Raises:
         UsageError: a value is not allowed.
     """
     contracts = Network(chain_id, parse_address(directory), parse_address(notary))
-    return TrustedNetwork(
-        Trust(name, contracts, DEFAULT_CONFIRMATIONS if confirmations is None else confirmations), rpc
-    )
+    depth = DEFAULT_CONFIRMATIONS if confirmations is None else confirmations
+    return TrustedNetwork(_trust(name, contracts, depth, [check_certificate(pem) for pem in tsa_certificates]), rpc)
 
 
 def default_path(environment: Mapping[str, str]) -> Path:
@@ -215,15 +232,26 @@ def _parse(data: bytes) -> tuple[TrustedNetwork, ...]:
 
 
 def _network(value: Any) -> TrustedNetwork:
-    if not isinstance(value, dict) or value.keys() - {"rpc"} != _REQUIRED:
-        raise UsageError(f"expected an object with {', '.join(sorted(_REQUIRED))} and optionally rpc")
+    if not isinstance(value, dict) or value.keys() - {"rpc", "tsa_certificates"} != _REQUIRED:
+        required = ", ".join(sorted(_REQUIRED))
+        raise UsageError(f"expected an object with {required} and optionally rpc and tsa_certificates")
     for name, kind in _KINDS.items():
         if name in value and type(value[name]) is not kind:
-            raise UsageError(f"{name} must be {'text' if kind is str else 'a whole number'}")
+            raise UsageError(f"{name} must be {_NAMES[kind]}")
+    certificates = value.get("tsa_certificates", [])
+    if not all(isinstance(pem, str) for pem in certificates):
+        raise UsageError("tsa_certificates must be a list of text")
     contracts = Network(value["chain_id"], value["directory"], value["notary"])
-    return TrustedNetwork(Trust(value["name"], contracts, value["confirmations"]), value.get("rpc"))
+    return TrustedNetwork(_trust(value["name"], contracts, value["confirmations"], certificates), value.get("rpc"))
 
 
+def _trust(name: str, contracts: Network, confirmations: int, tsa_certificates: Sequence[str]) -> Trust:
+    if tsa_certificates:
+        return TimestampTrust(name, contracts, confirmations, tuple(tsa_certificates))
+    return Trust(name, contracts, confirmations)
+
+
+_NAMES: Final[Mapping[type, str]] = {str: "text", int: "a whole number", list: "a list of text"}
 _KINDS: Mapping[str, Callable[..., Any]] = {
     "name": str,
     "chain_id": int,
@@ -231,4 +259,5 @@ _KINDS: Mapping[str, Callable[..., Any]] = {
     "notary": str,
     "confirmations": int,
     "rpc": str,
+    "tsa_certificates": list,
 }

@@ -14,6 +14,7 @@ from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 
 from docex.core import proof as proofs
@@ -287,7 +288,7 @@ def decoded(token: bytes) -> "timestamp._SignedData":
     return asn1.decode_der(timestamp._Token, token).data
 
 
-def token_with(data: "timestamp._SignedData", **changes: object) -> bytes:
+def token_with(data: "timestamp._SignedData", **changes: Any) -> bytes:
     signed_data = x509.ObjectIdentifier("1.2.840.113549.1.7.2")
     return asn1.encode_der(timestamp._Token(type=signed_data, data=replace(data, **changes)))
 
@@ -296,6 +297,6 @@ def certificate(subject: x509.Name, issuer: x509.Name, serial: int) -> bytes:
     """One that its own key signed, for timestamping."""
     key, now = generate_private_key(SECP256R1()), datetime.now(UTC)
     builder = x509.CertificateBuilder(issuer, subject, key.public_key(), serial, now, now + timedelta(days=1))
-    purpose = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.TIME_STAMPING])
+    purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
     made = builder.add_extension(purpose, critical=True).sign(key, SHA256())
     return made.public_bytes(Encoding.DER)
