@@ -31,6 +31,7 @@ class NodeSettings(BaseSettings):
     api_token: SecretStr | None = Field(
         None, min_length=MIN_TOKEN, description="API token; made and kept in the data folder by default"
     )
+    tsa: str | None = Field(None, description="URL of an RFC 3161 time-stamping authority for batch roots")
 
     @property
     def database_url(self) -> str:

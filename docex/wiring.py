@@ -20,8 +20,10 @@ from docex.ledger.node import NodeLedger
 from docex.ledger.rpc import Rpc
 from docex.ledger.sender import Sender
 from docex.peers import HttpPeers
+from docex.service import timestamps
 from docex.service.node import Limits, Network, Node
 from docex.settings import MIN_TOKEN, NodeSettings
+from docex.tsa import HttpTsa
 from keys.local import Keystore, open_keystore
 from storage import BlobStore
 
@@ -46,7 +48,11 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
         await upgrade(settings.database_url)
         engine = make_engine(settings.database_url)
         stack.push_async_callback(engine.dispose)
-        store = SqlStore(engine)
+        tsa = None
+        if settings.tsa is not None:
+            tsa = HttpTsa(settings.tsa)
+            stack.push_async_callback(tsa.close)
+        store = SqlStore(engine, batch_jobs=() if tsa is None else (timestamps.JOB,))
         await store.belong_to(f"{keystore.public['account']} {deployment.directory} {deployment.notary}")
         blobs = _blobs(settings)
         stack.push_async_callback(blobs.close)
@@ -70,6 +76,7 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
             blobs=blobs,
             ledger=NodeLedger(rpc, deployment.directory, deployment.notary, sender, transactions),
             peers=peers,
+            tsa=tsa,
             limits=Limits(document_size=settings.max_document_size),
         )
 

@@ -30,6 +30,9 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 takes a free one.")] = None,
+    tsa: Annotated[
+        str | None, typer.Option("--tsa", metavar="URL", help="RFC 3161 time-stamping authority to ask, too.")
+    ] = None,
     passphrase_file: Annotated[
         Path | None, typer.Option("--passphrase-file", metavar="FILE", help="File with the passphrase.")
     ] = None,
@@ -46,6 +49,7 @@ def serve(
         "deployment": deployment,
         "host": host,
         "port": port,
+        "tsa": tsa,
     }
     settings = _settings({name: value for name, value in given.items() if value is not None})
     passphrase = read_passphrase(passphrase_file, what=f"Passphrase of {settings.keystore}")

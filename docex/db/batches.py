@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from docex.core import merkle
 from docex.core.digest import parse_digest
-from docex.core.state import Batch, BatchState
+from docex.core.state import Batch, BatchState, Job
 from docex.core.transactions import TransactionStatus
 from docex.db import rows
 from docex.db.models import AttemptRow, BatchRow, StatementRow, TransactionRow
@@ -18,7 +19,13 @@ from docex.errors import NotFound
 
 
 class BatchTables(Tables):
-    """What is anchored together."""
+    """What is anchored together. ``batch_jobs`` are the kinds of jobs that each new batch calls for, by its number."""
+
+    def __init__(
+        self, engine: AsyncEngine, clock: Callable[[], float] = time.time, *, batch_jobs: Sequence[str] = ()
+    ) -> None:
+        super().__init__(engine, clock)
+        self._batch_jobs = tuple(batch_jobs)
 
     async def make_batch(self, limit: int, now: int) -> Batch | None:
         """See the protocol."""
@@ -42,6 +49,8 @@ class BatchTables(Tables):
                 {"sequence": sequence, "batch": batch.number, "leaf": leaf} for leaf, (sequence, _) in enumerate(found)
             ]
             await session.execute(update(StatementRow), leaves)
+            number = str(batch.number)
+            await self._add_jobs(session, [Job(f"{kind}:{number}", kind, number) for kind in self._batch_jobs])
             return rows.batch(batch)
 
     async def batches(self, state: BatchState) -> Sequence[Batch]:
@@ -81,6 +90,17 @@ class BatchTables(Tables):
                 )
             )
             return True
+
+    async def timestamp(self, number: int) -> bytes | None:
+        """See the protocol."""
+        async with self._reading() as session:
+            return await session.scalar(select(BatchRow.timestamp).where(BatchRow.number == number))
+
+    async def set_timestamp(self, number: int, token: bytes) -> None:
+        """See the protocol."""
+        first = update(BatchRow).where(BatchRow.number == number, BatchRow.timestamp.is_(None))
+        async with self._writing() as session:
+            await session.execute(first.values(timestamp=token))
 
 
 async def _stands(session: AsyncSession, batch: Batch) -> bool:

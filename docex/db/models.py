@@ -51,6 +51,7 @@ class BatchRow(Base):
     block_number: Mapped[int | None] = mapped_column(BigInteger)
     block_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
     block_time: Mapped[int | None] = mapped_column(BigInteger)
+    timestamp: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class DocumentRow(Base):

@@ -12,7 +12,7 @@ from docex.core.ledger_types import KeyUse, Member
 from docex.core.recipients import Recipient, RecipientInvalid, parse_recipient
 from docex.core.statement import Statement
 from docex.errors import Forbidden, NotMember, StatementInvalid, UsageError
-from docex.service.ports import Ledger, Peers, Store
+from docex.service.ports import Ledger, Peers, Store, Timestamper
 from keys import Signer, Unwrapper
 from storage import BlobStore
 
@@ -43,7 +43,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One member's node. ``identity`` is None where the member opens packets elsewhere."""
+    """One member's node. ``identity`` is None where the member opens packets elsewhere, ``tsa`` where it has none."""
 
     address: str
     network: Network
@@ -56,6 +56,7 @@ class Node:
     peers: Peers
     limits: Limits = Limits()
     now: Callable[[], int] = _now
+    tsa: Timestamper | None = None
 
     @property
     def account(self) -> str:

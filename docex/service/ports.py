@@ -99,6 +99,12 @@ class Store(Protocol):
         One that is final goes back to SEALED by itself when its transaction does (`docex.core.transactions`).
         """
 
+    async def timestamp(self, number: int) -> bytes | None:
+        """The RFC 3161 token over a batch's root; None while there is none."""
+
+    async def set_timestamp(self, number: int, token: bytes) -> None:
+        """Keep a timestamp of a batch, whatever state that is in. The first stands: it is the earliest."""
+
     async def counts(self) -> dict[str, int]:
         """How many rows of each sort there are, and how many statements have no final anchor."""
 
@@ -162,6 +168,13 @@ class Ledger(Protocol):
 
     async def check(self) -> None:
         """Return when the ledger answers and this node's account is an active member; raise what is wrong."""
+
+
+class Timestamper(Protocol):
+    """A time-stamping authority."""
+
+    async def timestamp(self, root: bytes) -> bytes:
+        """An RFC 3161 token (DER) over a batch root; raises a DocexError when there is none to be had now."""
 
 
 class Peers(Protocol):

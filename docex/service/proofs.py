@@ -15,7 +15,8 @@ async def build(node: Node, digest: str, *, standalone: bool = False) -> proof.P
     """The proof for a statement, named by its own digest or by that of the document it is about.
 
     Statements about it come along: what revokes or replaces it, and transfers that carried it, with their receipts.
-    What is not final on the ledger yet has no anchor in the proof.
+    What is not final on the ledger yet has no anchor in the proof. The timestamp of the statement's batch is there as
+    soon as the node has it.
 
     A ``standalone`` proof also holds what shows, from the latest block's hash on, that the ledger says all of this; it
     leaves out what is not final yet.
@@ -34,8 +35,17 @@ async def build(node: Node, digest: str, *, standalone: bool = False) -> proof.P
     collected = _Collected(node, {})
     related = [await collected.evidence(each) for each in await _related(node, stored)]
     network = proof.Network(node.network.chain_id, node.network.directory, node.network.notary)
-    made = proof.Proof(network, await collected.evidence(stored), tuple(related))
+    main = await _timestamped(node, stored, await collected.evidence(stored))
+    made = proof.Proof(network, main, tuple(related))
     return await _standing_alone(node, made) if standalone else made
+
+
+async def _timestamped(node: Node, stored: StoredStatement, evidence: proof.Evidence) -> proof.Evidence:
+    """With the timestamp of its batch, where there is one; no row asks for one of a related statement."""
+    if evidence.inclusion is None or stored.batch is None:
+        return evidence
+    token = await node.store.timestamp(stored.batch)
+    return replace(evidence, inclusion=replace(evidence.inclusion, timestamp=token))
 
 
 async def _standing_alone(node: Node, made: proof.Proof) -> proof.Proof:

@@ -17,7 +17,7 @@ import structlog
 
 from docex.core.state import DeliveryState, Job
 from docex.errors import DocexError
-from docex.service import anchoring, receipts, revocations, transfers
+from docex.service import anchoring, receipts, revocations, timestamps, transfers
 from docex.service.node import Node, printable
 from keys import KeysError
 from storage import StorageError
@@ -145,4 +145,5 @@ _HANDLERS: dict[str, Callable[[Node, str], Awaitable[float | None]]] = {
     "open": receipts.open_received,
     "return": receipts.give_back,
     "revoke": revocations.record,
+    timestamps.JOB: timestamps.fetch,
 }

@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("block_number", sa.BigInteger(), nullable=True),
         sa.Column("block_hash", sa.LargeBinary(length=32), nullable=True),
         sa.Column("block_time", sa.BigInteger(), nullable=True),
+        sa.Column("timestamp", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("number"),
     )
     op.create_index(op.f("ix_batches_state"), "batches", ["state"], unique=False)
