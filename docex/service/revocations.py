@@ -102,7 +102,9 @@ async def taken_back(node: Node, statements: Sequence[str]) -> Mapping[str, Take
         if isinstance(body, Revocation):
             old = found.get(body.statement, TakenBack())
             found[body.statement] = replace(old, revoked_from=body.effective)
-        elif isinstance(body, Document) and body.supersedes is not None:
+        else:
+            assert isinstance(body, Document)  # nothing else takes a statement back
+            assert body.supersedes is not None
             old = found.get(body.supersedes, TakenBack())
             found[body.supersedes] = replace(old, superseded_by=notice.digest)
     return found
