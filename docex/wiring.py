@@ -43,15 +43,15 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
     deployment = read_deployment(settings.deployment)
     _check_chain(keystore, deployment)
     async with AsyncExitStack() as stack:
+        tsa = None
+        if settings.tsa is not None:
+            tsa = HttpTsa(settings.tsa)
+            stack.push_async_callback(tsa.close)
         rpc = await stack.enter_async_context(Rpc(settings.rpc, chain_id=deployment.chain_id))
         await check_deployment(rpc, deployment)
         await upgrade(settings.database_url)
         engine = make_engine(settings.database_url)
         stack.push_async_callback(engine.dispose)
-        tsa = None
-        if settings.tsa is not None:
-            tsa = HttpTsa(settings.tsa)
-            stack.push_async_callback(tsa.close)
         store = SqlStore(engine, batch_jobs=() if tsa is None else (timestamps.JOB,))
         await store.belong_to(f"{keystore.public['account']} {deployment.directory} {deployment.notary}")
         blobs = _blobs(settings)
