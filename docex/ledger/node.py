@@ -141,7 +141,5 @@ class NodeLedger:
 def _anchored(member: str, root: bytes, size: int, row: StoredTransaction | None) -> Anchored | None:
     if row is None or row.status is not TransactionStatus.FINAL or row.block is None:
         return None
-    if not row.block.succeeded:
-        raise LedgerRejected(f"the anchor transaction 0x{row.block.transaction.hex()} failed")
     anchor = Anchor(member, root, size, row.block.number, row.block.time)
     return Anchored(anchor, row.block.transaction, row.block.hash)

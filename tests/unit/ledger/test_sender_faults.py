@@ -1,8 +1,6 @@
-"""The sender on real chains that forget, stall, reorganise or start anew: none lost, none doubled."""
+"""The sender on real chains that forget, stall or start anew, and beside others: none lost, none doubled."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 import pytest
 
@@ -12,28 +10,12 @@ from docex.ledger import chain
 from docex.ledger.funding import fund
 from docex.ledger.memory import MemoryStore
 from docex.ledger.rpc import Rpc
-from docex.ledger.sender import MAX_REPLACEMENTS, Poll, Sender
+from docex.ledger.sender import MAX_REPLACEMENTS, Poll
 from keys.account import LocalAccount
 from keys.errors import KeysError
 from tests.fixtures.anvil import NewChain, dev_account
+from tests.unit.ledger.steps import TO, kinds, next_block_at, reorg, reserved, row_of
 from tests.unit.ledger.support import ETHER, FaultyRpc, mine, sender_of
-
-TO = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
-
-
-async def row_of(store: MemoryStore, key: str) -> StoredTransaction:
-    row = await store.find(key)
-    assert row is not None
-    return row
-
-
-def kinds(poll: Poll) -> list[str]:
-    return [alarm.kind for alarm in poll.alarms]
-
-
-async def reorg(rpc: Rpc, depth: int) -> None:
-    """Replaces the last blocks by empty ones; anvil does not put their transactions back into its pool."""
-    await rpc.call("anvil_reorg", depth, [])
 
 
 async def test_without_mining_it_waits_and_then_goes_on(new_chain: NewChain) -> None:
@@ -81,12 +63,6 @@ async def test_a_node_that_is_gone_for_a_while_loses_nothing(new_chain: NewChain
         await mine(rpc)
         assert (await sender.wait("pay 1", final=True)).succeeded
         assert await chain.balance(rpc, TO) == 2
-
-
-async def next_block_at(rpc: Rpc, wei: int) -> None:
-    """Mines a block with this base fee: a high one leaves out what can't pay it."""
-    await rpc.call("anvil_setNextBlockBaseFeePerGas", hex(wei))
-    await mine(rpc)
 
 
 async def test_a_stuck_transaction_is_replaced_with_higher_fees(new_chain: NewChain) -> None:
@@ -163,166 +139,6 @@ async def test_of_two_attempts_the_earlier_may_be_the_one_that_is_mined(new_chai
         await rpc.call("eth_sendRawTransaction", "0x" + first.raw.hex())
         await mine(rpc)
         assert (await sender.wait("pay")).transaction == first.transaction
-
-
-@pytest.mark.parametrize("depth", [1, 2, 3])
-async def test_a_reorg_before_finality_puts_the_transaction_back(new_chain: NewChain, depth: int) -> None:
-    private = new_chain()
-    async with FaultyRpc(private.url) as rpc:
-        await mine(rpc, 5)
-        store = MemoryStore()
-        sender = sender_of(rpc, dev_account(0), store, confirmations=3)
-        await sender.submit("pay", TO, value=7)
-        await sender.wait("pay")
-        await mine(rpc, depth - 1)
-        before = await row_of(store, "pay")
-        assert before.status is TransactionStatus.MINED
-        await reorg(rpc, depth)
-        poll = await sender.poll()
-        assert [row.status for row in poll.changed] == [TransactionStatus.PENDING]
-        assert poll.alarms == ()
-        # It was sent again at once, the same bytes.
-        await sender.wait("pay")
-        await mine(rpc, 3)
-        after = await sender.wait("pay", final=True)
-        assert after.block_hash != (before.block.hash if before.block else b"")
-        assert len((await row_of(store, "pay")).attempts) == 1
-        assert await chain.balance(rpc, TO) == 7
-
-
-async def test_a_reorg_as_deep_as_the_confirmations_can_t_reach_a_final_one(new_chain: NewChain) -> None:
-    private = new_chain()
-    async with FaultyRpc(private.url) as rpc:
-        await mine(rpc, 5)
-        sender = sender_of(rpc, dev_account(0), confirmations=3)
-        await sender.submit("pay", TO, value=7)
-        await sender.wait("pay")
-        await mine(rpc, 3)
-        await sender.wait("pay", final=True)
-        await reorg(rpc, 3)
-        assert await sender.poll() == Poll((), ())
-
-
-async def test_a_reorg_of_one_more_raises_an_alarm_and_sends_again(new_chain: NewChain) -> None:
-    private = new_chain()
-    async with FaultyRpc(private.url) as rpc:
-        await mine(rpc, 5)
-        store = MemoryStore()
-        sender = sender_of(rpc, dev_account(0), store, confirmations=3)
-        for number in range(3):
-            await sender.submit(f"pay {number}", TO, value=7)
-            await sender.wait(f"pay {number}")
-        await mine(rpc, 3)
-        await sender.wait("pay 2", final=True)
-        await reorg(rpc, 4)  # reaches the third payment's block only
-        poll = await sender.poll()
-        assert [(alarm.kind, alarm.key) for alarm in poll.alarms] == [("reorg", "pay 2")]
-        assert "was final and is gone" in poll.alarms[0].message
-        await sender.wait("pay 2")
-        await mine(rpc, 3)
-        assert (await sender.wait("pay 2", final=True)).succeeded
-        assert len((await row_of(store, "pay 2")).attempts) == 1
-        assert await chain.balance(rpc, TO) == 21
-
-
-async def test_a_chain_that_starts_anew_gets_everything_again(new_chain: NewChain) -> None:
-    """What a development chain does when it is killed before it wrote its state."""
-    private = new_chain()
-    async with FaultyRpc(private.url) as rpc:
-        sender = sender_of(rpc, dev_account(0))
-        for number in range(3):
-            await sender.submit(f"pay {number}", TO, value=7)
-            await sender.wait(f"pay {number}", final=True)
-        private.stop()
-        private.start()
-        assert kinds(await sender.poll()) == ["reorg"] * 3
-        await sender.wait("pay 2", final=True)
-        assert await chain.balance(rpc, TO) == 21
-
-
-class ReorganisedOnce(Rpc):
-    """The chain replaces its last two blocks before the call with this number; their transactions move on by one."""
-
-    def __init__(self, url: str, calls: int, pairs: list[list[object]]) -> None:
-        super().__init__(url)
-        self.left, self._pairs = calls, pairs
-
-    async def batch(self, calls: Sequence[tuple[str, Sequence[object]]]) -> list[Any]:
-        self.left -= 1
-        if self.left == 0:
-            await super().batch([("anvil_reorg", (2, self._pairs))])
-        return await super().batch(calls)
-
-
-async def test_a_reorg_in_the_middle_of_a_poll_leaves_no_row_in_a_block_that_is_gone(new_chain: NewChain) -> None:
-    """A row that is settled on the new chain must not stand for an older one that was lost with the old."""
-    for calls in range(1, 20):
-        private = new_chain()
-        async with Rpc(private.url) as rpc:
-            await mine(rpc, 3)
-            store = MemoryStore()
-            sender = sender_of(rpc, dev_account(0), store)
-            first = await sender.submit("first", TO, value=1)
-            await sender.wait("first", final=True)
-            await mine(rpc)
-            async with FaultyRpc(private.url) as faulty:
-                await reserved(sender_of(faulty, dev_account(0), store), faulty, "second", 2)
-            second = await row_of(store, "second")
-            pairs: list[list[object]] = [["0x" + row.current[0].raw.hex(), 1] for row in (first, second)]
-            async with ReorganisedOnce(private.url, calls, pairs) as shaken:
-                await sender_of(shaken, dev_account(0), store).poll()
-                happened = shaken.left <= 0
-            for _ in range(3):
-                await sender.poll()
-            for key in ("first", "second"):
-                row = await row_of(store, key)
-                assert row.status is TransactionStatus.FINAL
-                assert row.block is not None
-                assert (await chain.blocks(rpc, [row.block.number]))[row.block.number].hash == row.block.hash, calls
-        private.stop()
-        if not happened:
-            break
-    assert not happened
-    assert calls > 5
-
-
-async def test_after_a_chain_started_anew_stuck_is_counted_on_the_new_one(new_chain: NewChain) -> None:
-    private = new_chain("--no-mining")
-    async with FaultyRpc(private.url) as rpc:
-        await mine(rpc, 50)
-        store = MemoryStore()
-        sender = sender_of(rpc, dev_account(0), store)
-        await sender.submit("pay", TO, value=7)
-        await sender.poll()
-        private.stop()
-        private.start()
-        await sender.poll()
-        assert len((await row_of(store, "pay")).attempts) == 1
-        for _ in range(2):
-            await next_block_at(rpc, 100 * 10**9)
-        await sender.poll()
-        assert len((await row_of(store, "pay")).attempts) == 2
-
-
-async def test_a_reorg_back_and_forth_does_not_replace_what_was_not_stuck(new_chain: NewChain) -> None:
-    private = new_chain()
-    async with FaultyRpc(private.url) as rpc:
-        store = MemoryStore()
-        sender = sender_of(rpc, dev_account(0), store, confirmations=50, stuck_after=2)
-        await sender.submit("pay", TO, value=7)
-        await sender.wait("pay")
-        await mine(rpc, 10)
-        await rpc.call("evm_setAutomine", False)
-        await reorg(rpc, 11)
-        await sender.poll()
-        assert len((await row_of(store, "pay")).attempts) == 1
-
-
-async def reserved(sender: Sender, rpc: FaultyRpc, key: str, value: int) -> None:
-    """Submits while the node takes nothing: the bytes are kept, not sent."""
-    rpc.before = lambda method: method == "eth_sendRawTransaction"
-    await sender.submit(key, TO, value=value)
-    rpc.before = lambda method: False
 
 
 async def test_a_nonce_used_by_somebody_else_is_exchanged_once_that_is_final(new_chain: NewChain) -> None:
@@ -445,78 +261,6 @@ async def test_two_workers_do_the_work_once(new_chain: NewChain) -> None:
         await asyncio.gather(*(workers[n % 2].submit(f"pay {n // 2}", TO, value=1) for n in range(20)))
         await asyncio.gather(*(workers[n % 2].wait(f"pay {n // 2}") for n in range(20)))
         assert await chain.balance(rpc, TO) == 10
-
-
-# --- killed between any two steps -----------------------------------------------------------------------------------
-
-
-class Crash(BaseException):
-    """The process ends here."""
-
-
-class Fuse:
-    """Burns with each step and goes off at the chosen one, before or after it is done."""
-
-    def __init__(self, steps: int, *, after: bool) -> None:
-        self.left = steps
-        self.after = after
-
-    def step(self, *, done: bool) -> None:
-        if done is self.after:
-            self.left -= 1
-            if self.left == 0:
-                raise Crash
-
-
-class DoomedStore(MemoryStore):
-    def __init__(self, kept: MemoryStore, fuse: Fuse) -> None:
-        self.__dict__ |= {name: self._doomed(getattr(kept, name), fuse) for name in dir(kept) if name[0] != "_"}
-
-    def _doomed(self, method: Callable[..., Awaitable[object]], fuse: Fuse) -> object:
-        async def call(*arguments: object) -> object:
-            fuse.step(done=False)
-            result = await method(*arguments)
-            fuse.step(done=True)
-            return result
-
-        return call
-
-
-class DoomedRpc(Rpc):
-    def __init__(self, url: str, fuse: Fuse) -> None:
-        super().__init__(url)
-        self._fuse = fuse
-
-    async def batch(self, calls: Sequence[tuple[str, Sequence[object]]]) -> list[Any]:
-        self._fuse.step(done=False)
-        results = await super().batch(calls)
-        self._fuse.step(done=True)
-        return results
-
-
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-async def test_killed_between_any_two_steps_it_pays_once(new_chain: NewChain, after: bool) -> None:
-    private = new_chain()
-    async with Rpc(private.url) as rpc:
-        for steps in range(1, 100):
-            target, store, fuse = LocalAccount.generate().address, MemoryStore(), Fuse(steps, after=after)
-            async with DoomedRpc(private.url, fuse) as doomed:
-                try:
-                    sender = sender_of(doomed, dev_account(0), DoomedStore(store, fuse))
-                    await sender.submit("pay", target, value=7)
-                    await sender.wait("pay", final=True)
-                    crashed = False
-                except Crash:
-                    crashed = True
-            survivor = sender_of(rpc, dev_account(0), store)
-            await survivor.submit("pay", target, value=7)
-            assert (await survivor.wait("pay", final=True)).succeeded
-            assert len((await row_of(store, "pay")).attempts) == 1
-            assert await chain.balance(rpc, target) == 7
-            if not crashed:
-                break
-        assert not crashed
-        assert steps > 12
 
 
 class AbsentSigner(LocalAccount):
