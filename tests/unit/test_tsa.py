@@ -2,8 +2,16 @@
 
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from docex.core import timestamp
 from docex.core.timestamp import MAX_RESPONSE_BYTES, TimestampInvalid
@@ -88,3 +96,75 @@ async def test_a_tsa_that_is_not_there_is_named_without_its_secrets() -> None:
 def test_an_address_that_is_none_is_a_wrong_setting(url: str) -> None:
     with pytest.raises(UsageError, match="the TSA's URL"):
         HttpTsa(url)
+
+
+# --- what the certificates of a TSA may be ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A TSA of its own, whose certificate a test writes."""
+
+    authority: Authority
+
+    def load(self, name: str) -> tuple[x509.Certificate, EllipticCurvePrivateKey]:
+        folder = self.authority.folder
+        key = load_pem_private_key((folder / f"{name}.key").read_bytes(), None)
+        assert isinstance(key, EllipticCurvePrivateKey)
+        return x509.load_pem_x509_certificate((folder / f"{name}.pem").read_bytes()), key
+
+    def certify(
+        self,
+        by: tuple[x509.Certificate, EllipticCurvePrivateKey],
+        key: EllipticCurvePrivateKey,
+        *,
+        ca: bool = False,
+        between: bool = False,
+        days: int = 1,
+    ) -> x509.Certificate:
+        """A certificate from a month ago until ``days`` from now; for timestamping unless it is a CA's."""
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Between" if between else "Clock")])
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder(
+            by[0].subject, name, key.public_key(), 77, now - timedelta(30), now + timedelta(days)
+        ).add_extension(x509.BasicConstraints(ca, None), critical=True)
+        if not ca:
+            purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
+            builder = builder.add_extension(purpose, critical=True)
+        return builder.sign(by[1], SHA256())
+
+    def write(self, tsa: x509.Certificate, *between: x509.Certificate) -> None:
+        folder = self.authority.folder
+        (folder / "tsa.pem").write_bytes(tsa.public_bytes(Encoding.PEM))
+        (folder / "between.pem").write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in between))
+        if between:
+            with (folder / "settings").open("a") as file:
+                file.write("certs = between.pem\n")
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Chain:
+    return Chain(Authority.make(tmp_path / "authority"))
+
+
+def verified(chain: Chain) -> str:
+    return timestamp.verify(chain.authority.token(ROOT), ROOT, [chain.authority.ca]).tsa
+
+
+@pytest.mark.parametrize(("is_ca", "fault"), [(True, None), (False, "invalid CA certificate")])
+def test_a_chain_may_have_cas_between_and_nothing_else(chain: Chain, is_ca: bool, fault: str | None) -> None:
+    root, (_, key), between = chain.load("ca"), chain.load("tsa"), generate_private_key(SECP256R1())
+    middle = chain.certify(root, between, ca=is_ca, between=True)
+    chain.write(chain.certify((middle, between), key), middle)
+    if fault is None:
+        assert verified(chain) == "CN=Clock"
+    else:
+        with pytest.raises(TimestampInvalid, match=f"does not hold: .*{fault}"):
+            verified(chain)
+
+
+def test_a_certificate_that_had_run_out_by_then_signs_nothing(chain: Chain) -> None:
+    root, (_, key) = chain.load("ca"), chain.load("tsa")
+    chain.write(chain.certify(root, key, days=-1))
+    with pytest.raises(TimestampInvalid, match="certificate has expired"):
+        verified(chain)

@@ -62,8 +62,7 @@ def test_any_of_several_trusted_certificates_will_do(
 
 
 def test_the_kept_token_holds_for_openssl_too(token: bytes, authority: Authority) -> None:
-    files = {"token.der": token, "root.bin": ROOT}
-    for name, data in files.items():
+    for name, data in (("token.der", token), ("root.bin", ROOT)):
         (authority.folder / name).write_bytes(data)
     said = run("openssl ts -verify -data root.bin -in token.der -token_in -CAfile ca.pem 2>&1", cwd=authority.folder)
     assert b"Verification: OK" in said
@@ -204,11 +203,8 @@ def test_an_answer_that_is_none_is_refused(answer: bytes, message: str) -> None:
 # --- trusted certificates --------------------------------------------------------------------------------------------
 
 
-def test_a_certificate_is_kept_without_the_text_around_it(authority: Authority) -> None:
+def test_only_a_root_can_be_trusted_and_is_kept_alone(authority: Authority, other_authority: Authority) -> None:
     assert check_certificate(f"Our CA\n{authority.ca}\nthat was it") == authority.ca
-
-
-def test_only_a_root_can_be_trusted(authority: Authority, other_authority: Authority) -> None:
     with pytest.raises(UsageError, match=r"certificate of 'CN=Test TSA,O=Clocks' is not that of a root CA"):
         check_certificate(authority.own_certificate)
     with pytest.raises(UsageError, match="not 2 in one file"):
