@@ -79,6 +79,19 @@ def human_size(size: int) -> str:
     return f"{value:.{digits}f} {_UNITS[unit]}"
 
 
+def parse_time(text: str, option: str) -> int:
+    """Seconds since the epoch of a time that a person typed. Raises UsageError, naming the option."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise UsageError(f"{option} {text[:40]!a} is not an ISO 8601 time with its zone, such as 2026-01-31T12:00:00Z")
+    if (seconds := int(time.timestamp())) < 1:
+        raise UsageError(f"{option} {text[:40]!a} lies before 1970")
+    return seconds
+
+
 def parse_size(text: str) -> int:
     """The bytes that a person means by ``500MB``, ``2 GiB`` or ``1000``; K, M, G and T alone are powers of 1024.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -39,7 +38,7 @@ def revoke(
 
     Your node signs the revocation, anchors it, and records it with the Notary, where every verifier looks.
     """
-    since = None if effective is None else _seconds(effective)
+    since = None if effective is None else output.parse_time(effective, "--effective")
     if version is not None and reference.startswith("sha256:"):
         raise UsageError("--version goes with a path: a digest names one version already")
     with connect(node, token_file) as client:
@@ -50,15 +49,3 @@ def revoke(
         return
     output.line(made["revocation"])
     output.note(f"{made['statement']} is revoked from {made['effective']}: the node brings this to the ledger")
-
-
-def _seconds(text: str) -> int:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        raise UsageError(f"--effective {text[:40]!a} is not an ISO 8601 time with its zone (2026-01-31T12:00:00Z)")
-    if time.timestamp() < 1:
-        raise UsageError(f"--effective {text[:40]!a} lies before 1970")
-    return int(time.timestamp())

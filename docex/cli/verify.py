@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -64,7 +63,7 @@ def verify_command(
 
     Exits 0 when the proof is valid, 1 when it is not, 2 when the command is wrong, 3 when it could not be checked.
     """
-    as_of, block = _time(at), _block_hash(trust_block)
+    as_of, block = None if at is None else output.parse_time(at, "--at"), _block_hash(trust_block)
     if block is not None and rpc is not None:
         raise UsageError("--trust-block uses no network, so it does not go with --rpc")
     proof = proofs.parse(_read(proof_file, proofs.MAX_PROOF_BYTES + 1))
@@ -112,18 +111,6 @@ def _block_hash(text: str | None) -> bytes | None:
     if re.fullmatch(r"0x[0-9a-fA-F]{64}", text) is None:
         raise UsageError(f"--trust-block {text[:80]!a} is not a block hash: 0x and 64 hexadecimal digits")
     return bytes.fromhex(text[2:])
-
-
-def _time(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        raise UsageError(f"--at {text[:40]!a} is not an ISO 8601 time with its zone, such as 2026-01-31T12:00:00Z")
-    return int(time.timestamp())
 
 
 def _read(path: Path, most: int) -> bytes:

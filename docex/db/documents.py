@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
@@ -66,7 +66,7 @@ class DocumentTables(Tables):
         old = aliased(StatementRow)
         query = (
             select(StatementRow)
-            .join(old, (old.digest == StatementRow.supersedes) & (old.issuer == StatementRow.issuer))
+            .join(old, (old.digest == StatementRow.takes_back) & (old.issuer == StatementRow.issuer))
             .where(old.digest.in_(statements))
             .order_by(StatementRow.sequence)
         )
@@ -77,7 +77,7 @@ class DocumentTables(Tables):
         """See the protocol."""
         revoked = select(StatementRow).where(StatementRow.digest == statement)
         earlier = select(StatementRow.digest).where(
-            StatementRow.supersedes == statement,
+            StatementRow.takes_back == statement,
             StatementRow.issuer == revocation.issuer,
             StatementRow.type == Revocation.TYPE,
         )
@@ -86,10 +86,6 @@ class DocumentTables(Tables):
             if (found := await session.scalar(earlier)) is not None:
                 raise Conflict(f"{statement} is revoked already, by the statement {found}")
             await self._add_statements(session, [revocation])
-            # The column serves both ways of taking a statement back: a newer document names it, or a revocation.
-            await session.execute(
-                update(StatementRow).where(StatementRow.digest == revocation.digest_text).values(supersedes=statement)
-            )
             await self._add_jobs(session, jobs)
 
     async def statement(self, digest: str) -> StoredStatement | None:

@@ -18,7 +18,10 @@ class Base(DeclarativeBase):
 
 
 class StatementRow(Base):
-    """A statement held here. ``sequence`` is the order of arrival, which is the order of leaves."""
+    """A statement held here. ``sequence`` is the order of arrival, which is the order of leaves.
+
+    ``takes_back``: the statement that a newer document supersedes, or a revocation revokes.
+    """
 
     __tablename__ = "statements"
     __table_args__ = (
@@ -32,7 +35,7 @@ class StatementRow(Base):
     type: Mapped[str] = mapped_column(String(16))
     issuer: Mapped[str] = mapped_column(Caip10)
     created: Mapped[int] = mapped_column(BigInteger)
-    supersedes: Mapped[str | None] = mapped_column(Digest, index=True)
+    takes_back: Mapped[str | None] = mapped_column(Digest, index=True)
     batch: Mapped[int | None] = mapped_column(ForeignKey("batches.number"))
     leaf: Mapped[int | None] = mapped_column(BigInteger)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from docex.core.claims import Document
+from docex.core.claims import Body, Document, Revocation
 from docex.core.state import (
     Batch,
     BatchState,
@@ -33,8 +33,14 @@ def statement_values(statement: Statement, now: int) -> dict[str, object]:
         "type": statement.type,
         "issuer": statement.issuer,
         "created": now,
-        "supersedes": statement.body.supersedes if isinstance(statement.body, Document) else None,
+        "takes_back": _taken_back(statement.body),
     }
+
+
+def _taken_back(body: Body) -> str | None:
+    if isinstance(body, Revocation):
+        return body.statement
+    return body.supersedes if isinstance(body, Document) else None
 
 
 def document(row: DocumentRow) -> StoredDocument:

@@ -251,7 +251,7 @@ def _trust(name: str, contracts: Network, confirmations: int, tsa_certificates: 
     return Trust(name, contracts, confirmations)
 
 
-_NAMES: Final[Mapping[type, str]] = {str: "text", int: "a whole number", list: "a list of text"}
+_NAMES: Final[Mapping[Callable[..., Any], str]] = {str: "text", int: "a whole number", list: "a list of text"}
 _KINDS: Mapping[str, Callable[..., Any]] = {
     "name": str,
     "chain_id": int,

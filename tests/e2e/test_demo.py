@@ -64,7 +64,7 @@ def test_demo_ends_well_and_its_folder_verifies_after_everything_stopped(tmp_pat
 def test_verify_says_at_once_why_the_chain_did_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / 'it\'s $HOME; a "folder"'
     folder.mkdir()
-    audit = Audit(folder, *(folder / name for name in ("a.pdf", "proof.json", "trust.json", "verify.sh")))
+    audit = Audit(folder, folder / "a.pdf", folder / "proof.json", folder / "trust.json", folder / "verify.sh")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setattr(report, "_PORT", taken.getsockname()[1])
         audit.script.write_text(report._script(audit, folder / "chain.json"))

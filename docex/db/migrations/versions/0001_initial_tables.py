@@ -101,7 +101,7 @@ def upgrade() -> None:
         sa.Column("type", sa.String(length=16), nullable=False),
         sa.Column("issuer", sa.String(length=96), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
-        sa.Column("supersedes", sa.String(length=71), nullable=True),
+        sa.Column("takes_back", sa.String(length=71), nullable=True),
         sa.Column("batch", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("leaf", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
@@ -113,7 +113,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest"),
     )
     op.create_index("statements_waiting", "statements", ["batch", "sequence"], unique=False)
-    op.create_index(op.f("ix_statements_supersedes"), "statements", ["supersedes"], unique=False)
+    op.create_index(op.f("ix_statements_takes_back"), "statements", ["takes_back"], unique=False)
     op.create_table(
         "documents",
         sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -210,7 +210,7 @@ def downgrade() -> None:
     op.drop_index("documents_listed", table_name="documents")
     op.drop_index(op.f("ix_documents_digest"), table_name="documents")
     op.drop_table("documents")
-    op.drop_index(op.f("ix_statements_supersedes"), table_name="statements")
+    op.drop_index(op.f("ix_statements_takes_back"), table_name="statements")
     op.drop_index("statements_waiting", table_name="statements")
     op.drop_table("statements")
     op.drop_index(op.f("ix_attempts_transaction"), table_name="attempts")
