@@ -12,6 +12,7 @@ from docex.errors import DocexError, UsageError
 
 _TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 _PATIENCE = 15.0  # seconds for a whole call: one byte a second keeps every other timeout at bay
+_CALLS = 2  # at once: a TSA that keeps silent must not take up the worker, which has deliveries to make
 QUERY_TYPE = "application/timestamp-query"
 REPLY_TYPE = "application/timestamp-reply"
 
@@ -29,17 +30,25 @@ class HttpTsa:
         """Raises UsageError unless the URL is http or https with a host. ``patience``: seconds for a whole call."""
         self._url, self._patience = url, patience
         self._shown = _without_secrets(url)
+        self._calls = 0
         self._client = httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False, trust_env=False)
 
     async def timestamp(self, root: bytes) -> bytes:
         """See the protocol.
 
         Raises:
-            TsaUnavailable: there is no answer in time, or one that is no timestamp response by its status or size.
+            TsaUnavailable: there is no answer in time, or one that is no timestamp response by its status or size; or
+                earlier calls still wait for theirs.
             TimestampInvalid: the answer is not to this request, or is a refusal.
         """
+        if self._calls >= _CALLS:
+            raise TsaUnavailable(f"the TSA {self._shown} has not answered {self._calls} earlier requests yet")
         asked = query(root)
-        return token_of(await self._post(asked.der), asked, root)
+        self._calls += 1
+        try:
+            return token_of(await self._post(asked.der), asked, root)
+        finally:
+            self._calls -= 1
 
     async def close(self) -> None:
         """Close the connections."""

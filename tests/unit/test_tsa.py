@@ -1,5 +1,6 @@
 """Calls to a time-stamping authority: `openssl ts` over HTTP, and servers that behave as they should not."""
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -82,6 +83,25 @@ async def test_a_tsa_that_keeps_silent_is_given_up(tsa: LocalTsa) -> None:
     finally:
         given_up.set()
         await client.close()
+
+
+async def test_a_tsa_that_keeps_silent_holds_up_two_calls_and_no_more(client: HttpTsa, tsa: LocalTsa) -> None:
+    go_on, reply = threading.Event(), tsa.authority.reply
+
+    def late(query: bytes) -> tuple[int, bytes]:
+        go_on.wait(60)
+        return 200, reply(query)
+
+    tsa.answer = late
+    waiting = [asyncio.create_task(client.timestamp(ROOT)) for _ in range(2)]
+    async with asyncio.timeout(60):
+        while len(tsa.asked) < 2:
+            await asyncio.sleep(0.01)
+    with pytest.raises(TsaUnavailable, match="has not answered 2 earlier requests yet"):
+        await client.timestamp(ROOT)
+    go_on.set()
+    assert len(set(await asyncio.gather(*waiting))) == 2
+    assert await client.timestamp(ROOT)
 
 
 async def test_a_tsa_that_is_not_there_is_named_without_its_secrets() -> None:
