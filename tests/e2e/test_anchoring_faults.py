@@ -143,7 +143,7 @@ async def test_a_chain_stopped_in_mid_work_loses_and_doubles_nothing(
 ) -> None:
     private = new_chain(state=tmp_path / "chain.json", block_time=0.05)
     async with staged(private, new_sqlite(tmp_path / "docex.db"), tmp_path) as stage:
-        async with Rpc(private.url, timeout=0.3) as impatient, working(stage.node(impatient)):
+        async with Rpc(private.url, timeout=1.0) as impatient, working(stage.node(impatient)):
             await deposit_for(stage, 0.5)
             if how == "frozen":
                 assert private.pid is not None
