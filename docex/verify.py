@@ -222,7 +222,7 @@ class _Case:
         trust = self.checker.trust
         if trust is not None and trust.network != self.proof.network:
             raise NotChecked("the proof is about another network than yours, see row 4")
-        certificates = () if trust is None else timestamps.certificates_of(trust)
+        certificates = () if trust is None else trust.tsa_certificates
         if not certificates:
             raise NotChecked(
                 "no time-stamping authority is trusted here: name its CA with `docex trust add --tsa-cert`"

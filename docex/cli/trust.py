@@ -10,7 +10,6 @@ import typer
 
 from docex.cli import options, output
 from docex.cli.verify import TrustOption, trust_store
-from docex.core.timestamp import certificates_of
 from docex.errors import UsageError
 from docex.service.trust import MAX_FILE_BYTES, TrustedNetwork, network
 
@@ -107,6 +106,6 @@ def _show(networks: Sequence[TrustedNetwork], as_json: bool, *lines: str) -> Non
 
 def _line(one: TrustedNetwork) -> str:
     where = f", read at {one.rpc}" if one.rpc else ""
-    count = len(certificates_of(one.trust))
+    count = len(one.trust.tsa_certificates)
     stamped = f", {count} TSA certificate{'s' if count > 1 else ''}" if count else ""
     return f"{one.trust.name}: {one.trust.network}, {one.trust.confirmations} confirmations{where}{stamped}"

@@ -32,11 +32,13 @@ class Trust:
     """A network the verifier trusts, from its own settings, never from a proof. ``name`` is what the verifier calls it.
 
     ``confirmations``: how many blocks must stand on top of an anchor's block before it counts.
+    ``tsa_certificates``: the certificates (PEM) of the CAs that certify the time-stamping authorities it trusts, too.
     """
 
     name: str
     network: Network
     confirmations: int = DEFAULT_CONFIRMATIONS
+    tsa_certificates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

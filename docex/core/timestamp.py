@@ -17,7 +17,6 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from docex.core.facts import Trust
 from docex.core.proof import MAX_TIMESTAMP_BYTES
 from docex.errors import DocexError, UsageError
 
@@ -85,13 +84,6 @@ class _Token:
 
 
 @dataclass(frozen=True, slots=True)
-class TimestampTrust(Trust):
-    """A trusted network for which TSAs are trusted, too: the certificates (PEM) of the CAs that certify them."""
-
-    tsa_certificates: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Query:
     """A request for a timestamp (RFC 3161 section 2.4.1) in DER; ``nonce`` has to come back in the answer to it."""
 
@@ -107,11 +99,6 @@ class Timestamp:
     tsa: str
     serial: str
     policy: str
-
-
-def certificates_of(trust: Trust) -> tuple[str, ...]:
-    """The TSA certificates (PEM) that are trusted along with a network."""
-    return trust.tsa_certificates if isinstance(trust, TimestampTrust) else ()
 
 
 def check_certificate(pem: str) -> str:

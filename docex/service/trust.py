@@ -17,7 +17,7 @@ from docex.core.account import parse_address, require_checksum
 from docex.core.encoding import load_object
 from docex.core.facts import DEFAULT_CONFIRMATIONS, Trust
 from docex.core.proof import Network
-from docex.core.timestamp import TimestampTrust, certificates_of, check_certificate
+from docex.core.timestamp import check_certificate
 from docex.errors import Conflict, DocexError, NotFound, UsageError
 
 FORMAT: Final = "docex-trust/1"
@@ -51,7 +51,7 @@ class TrustedNetwork:
             raise UsageError(f"confirmations are a whole number from 0 to {MAX_CONFIRMATIONS}")
         if self.rpc is not None and not _is_http(self.rpc):
             raise UsageError("an RPC URL starts with http:// or https:// and names a host")
-        certificates = certificates_of(self.trust)
+        certificates = self.trust.tsa_certificates
         if len(certificates) > MAX_CERTIFICATES:
             raise UsageError(f"a network has at most {MAX_CERTIFICATES} TSA certificates")
         if any(check_certificate(pem) != pem for pem in certificates):
@@ -69,7 +69,7 @@ class TrustedNetwork:
         }
         if self.rpc is not None:
             value["rpc"] = self.rpc
-        if certificates := certificates_of(self.trust):
+        if certificates := self.trust.tsa_certificates:
             value["tsa_certificates"] = list(certificates)
         return value
 
@@ -90,7 +90,7 @@ def network(
     """
     contracts = Network(chain_id, parse_address(directory), parse_address(notary))
     depth = DEFAULT_CONFIRMATIONS if confirmations is None else confirmations
-    return TrustedNetwork(_trust(name, contracts, depth, [check_certificate(pem) for pem in tsa_certificates]), rpc)
+    return TrustedNetwork(Trust(name, contracts, depth, tuple(check_certificate(pem) for pem in tsa_certificates)), rpc)
 
 
 def default_path(environment: Mapping[str, str]) -> Path:
@@ -242,13 +242,9 @@ def _network(value: Any) -> TrustedNetwork:
     if not all(isinstance(pem, str) for pem in certificates):
         raise UsageError("tsa_certificates must be a list of text")
     contracts = Network(value["chain_id"], value["directory"], value["notary"])
-    return TrustedNetwork(_trust(value["name"], contracts, value["confirmations"], certificates), value.get("rpc"))
-
-
-def _trust(name: str, contracts: Network, confirmations: int, tsa_certificates: Sequence[str]) -> Trust:
-    if tsa_certificates:
-        return TimestampTrust(name, contracts, confirmations, tuple(tsa_certificates))
-    return Trust(name, contracts, confirmations)
+    return TrustedNetwork(
+        Trust(value["name"], contracts, value["confirmations"], tuple(certificates)), value.get("rpc")
+    )
 
 
 _NAMES: Final[Mapping[Callable[..., Any], str]] = {str: "text", int: "a whole number", list: "a list of text"}

@@ -19,11 +19,10 @@ from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 
 from docex.core import proof as proofs
 from docex.core import timestamp
-from docex.core.facts import Trust
 from docex.core.proof import MAX_TIMESTAMP_BYTES, Proof
-from docex.core.timestamp import TimestampInvalid, TimestampTrust, certificates_of, check_certificate, query, token_of
+from docex.core.timestamp import TimestampInvalid, check_certificate, query, token_of
 from docex.errors import ProofInvalid, UsageError
-from tests.fixtures.paper_ledger import NETWORK, Exchange
+from tests.fixtures.paper_ledger import Exchange
 from tests.fixtures.stock_tools import needs, run
 from tests.fixtures.tsa import Authority
 
@@ -219,11 +218,6 @@ def test_a_self_signed_certificate_that_is_no_ca_is_refused() -> None:
     pem = x509.load_der_x509_certificate(certificate(name, name, 7)).public_bytes(Encoding.PEM).decode()
     with pytest.raises(UsageError, match="not that of a root CA"):
         check_certificate(pem)
-
-
-def test_trust_without_certificates_has_none(authority: Authority) -> None:
-    assert certificates_of(Trust("mine", NETWORK)) == ()
-    assert certificates_of(TimestampTrust("mine", NETWORK, tsa_certificates=(authority.ca,))) == (authority.ca,)
 
 
 # --- in the proof file -----------------------------------------------------------------------------------------------

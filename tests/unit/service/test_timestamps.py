@@ -13,7 +13,6 @@ from docex.core import timestamp
 from docex.core.facts import Trust
 from docex.core.proof import Evidence, Network, Proof
 from docex.core.state import Batch, BatchState, Job
-from docex.core.timestamp import TimestampTrust
 from docex.core.verdict import Outcome, Row, iso
 from docex.db.store import SqlStore
 from docex.errors import UsageError
@@ -154,7 +153,7 @@ async def row_5(
     """What row 5 says; it never changes what the others decide."""
     if trust is not None and trusted:
         certificates = tuple(each.ca for each in trusted)
-        trust = TimestampTrust(trust.name, trust.network, trust.confirmations, certificates)
+        trust = Trust(trust.name, trust.network, trust.confirmations, certificates)
     facts = await exchange.facts(proof)
     verdict = verify(exchange.content, proof, trust, facts, at)
     statement = proof.statement
@@ -249,7 +248,7 @@ def test_certificates_are_kept_with_their_network(
     both = [f"of our time-stamping authority\n{authority.ca}", other_authority.ca]
     store.add(new := network("paper", *CONTRACTS, tsa_certificates=both))
     assert store.networks() == (new,)
-    assert new.trust == TimestampTrust("paper", NETWORK, 3, (authority.ca, other_authority.ca))
+    assert new.trust == Trust("paper", NETWORK, 3, (authority.ca, other_authority.ca))
     assert new.to_json()["tsa_certificates"] == [authority.ca, other_authority.ca]
 
 
@@ -271,6 +270,6 @@ def test_settings_with_certificates_that_are_none_are_refused(authority: Authori
 
 
 def test_a_network_has_few_certificates(authority: Authority) -> None:
-    trust = TimestampTrust("paper", NETWORK, 3, (authority.ca,) * (MAX_CERTIFICATES + 1))
+    trust = Trust("paper", NETWORK, 3, (authority.ca,) * (MAX_CERTIFICATES + 1))
     with pytest.raises(UsageError, match="at most 16 TSA certificates"):
         TrustedNetwork(trust)
