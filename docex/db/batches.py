@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -16,6 +17,13 @@ from docex.db import rows
 from docex.db.models import AttemptRow, BatchRow, StatementRow, TransactionRow
 from docex.db.tables import Tables
 from docex.errors import NotFound
+
+
+def _runs(sequences: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """The runs of neighbours, each as (how far ahead of its leaves it is, first, last): one update can number a run."""
+    for offset, run in groupby(enumerate(sequences), lambda each: each[1] - each[0]):
+        numbers = [sequence for _, sequence in run]
+        yield offset, numbers[0], numbers[-1]
 
 
 class BatchTables(Tables):
@@ -45,10 +53,10 @@ class BatchTables(Tables):
             batch = BatchRow(root=root, size=len(found), state=BatchState.SEALED, created=now)
             session.add(batch)
             await session.flush()
-            leaves = [
-                {"sequence": sequence, "batch": batch.number, "leaf": leaf} for leaf, (sequence, _) in enumerate(found)
-            ]
-            await session.execute(update(StatementRow), leaves)
+            for offset, first, last in _runs([sequence for sequence, _ in found]):
+                run = update(StatementRow).where(StatementRow.sequence.between(first, last))
+                run = run.values(batch=batch.number, leaf=StatementRow.sequence - offset)
+                await session.execute(run, execution_options={"synchronize_session": False})
             number = str(batch.number)
             await self._add_jobs(session, [Job(f"{kind}:{number}", kind, number) for kind in self._batch_jobs])
             return rows.batch(batch)

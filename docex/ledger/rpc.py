@@ -75,7 +75,7 @@ class Rpc:
 
     async def chain_id(self) -> int:
         """The chain id that the node reports."""
-        return int(await self.call("eth_chainId"), 16)
+        return self._number(await self.call("eth_chainId"))
 
     async def call(self, method: str, *params: object) -> Any:
         """The result of one call.
@@ -121,12 +121,18 @@ class Rpc:
                 raise LedgerError(f"there is no contract at {to} on the chain of {self.name}")
         return [bytes.fromhex(result[2:]) for result in results]
 
+    def _number(self, answer: object) -> int:
+        try:
+            return int(str(answer), 16)
+        except ValueError:
+            raise LedgerUnavailable(f"{self.name} answers with no number: it is not a ledger node") from None
+
     async def _check_chain(self) -> None:
         (answer,) = await self._request([("eth_chainId", ())])
         if isinstance(answer, RpcError):
             raise answer
-        if int(answer, 16) != self._expected:
-            raise LedgerError(f"{self.name} serves chain {int(answer, 16)}, not {self._expected}")
+        if (served := self._number(answer)) != self._expected:
+            raise LedgerError(f"{self.name} serves chain {served}, not {self._expected}")
         self._checked = True
 
     async def _request(self, calls: Sequence[tuple[str, Sequence[object]]]) -> list[Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import rlp
+import yaml
 from coincurve import PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,7 +55,7 @@ def decoded(extra_data: str) -> list[Any]:
 
 
 def composed(network: Path) -> Any:
-    return pytest.importorskip("yaml").safe_load((network / "compose.yaml").read_text())
+    return yaml.safe_load((network / "compose.yaml").read_text())
 
 
 def test_all_files_of_a_network_are_there_and_nothing_else(network: Path) -> None:
