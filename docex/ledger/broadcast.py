@@ -51,17 +51,22 @@ def classify(message: str) -> Problem | None:
 
 
 async def send(rpc: Rpc, rows: Sequence[StoredTransaction]) -> dict[str, tuple[Problem, str]]:
-    """Sends the newest attempt of each row, by ascending nonce, in batches.
+    """Sends every attempt of each row, by ascending nonce and the oldest attempt first, in batches.
 
-    Returns the problems by the rows' keys, with the node's words. Raises LedgerUnavailable when the node can't be
-    reached: then any number of them may have arrived.
+    The older ones, too: a node may have lost them and refuse the newest, which the account can't pay for, say. It keeps
+    the best that it takes.
+
+    Returns the newest attempt's problem, with the node's words, by the keys of the rows of which no attempt was taken.
+    Raises LedgerUnavailable when the node can't be reached: then any number of them may have arrived.
     """
-    ordered = sorted(rows, key=lambda row: row.nonce)
-    answers = await rpc.batch([("eth_sendRawTransaction", ("0x" + row.current[-1].raw.hex(),)) for row in ordered])
+    attempts = [(row.key, each) for row in sorted(rows, key=lambda row: row.nonce) for each in row.current]
+    answers = await rpc.batch([("eth_sendRawTransaction", ("0x" + each.raw.hex(),)) for _, each in attempts])
     problems: dict[str, tuple[Problem, str]] = {}
-    for row, answer in zip(ordered, answers, strict=True):
-        if isinstance(answer, RpcError):
-            problem = classify(answer.message)
-            if problem is not None:
-                problems[row.key] = (problem, answer.message)
-    return problems
+    taken: set[str] = set()
+    for (key, _), answer in zip(attempts, answers, strict=True):
+        problem = classify(answer.message) if isinstance(answer, RpcError) else None
+        if isinstance(answer, RpcError) and problem is not None:
+            problems[key] = (problem, answer.message)
+        else:
+            taken.add(key)
+    return {key: problem for key, problem in problems.items() if key not in taken}

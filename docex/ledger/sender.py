@@ -10,7 +10,7 @@ node that forgets, a reorg or a second worker change nothing in the end. Its rul
 3. A pending row without signed bytes (a crash after its nonce was reserved) is signed.
 4. A pending row whose nonce was used by a transaction that is not ours, as deep as final, gets a new nonce.
 5. A nonce that no row has, and that keeps later ones waiting, is filled with an empty transaction to ourselves.
-6. All that is pending is sent again: the same bytes.
+6. All that is pending is sent again: the same bytes, those that were replaced too.
 7. The next row to be mined, when it is stuck, is replaced with higher fees, ``MAX_REPLACEMENTS`` times at most.
 
 ``adopt`` takes in a transaction of ours that the chain has and the database lost (restored from an older copy).

@@ -6,8 +6,8 @@ import pytest
 
 from docex.core.transactions import StoredTransaction, TransactionStatus
 from docex.errors import LedgerUnavailable
-from docex.ledger import chain
-from docex.ledger.funding import fund
+from docex.ledger import chain, market
+from docex.ledger.funding import anvil_set_balance, fund
 from docex.ledger.memory import MemoryStore
 from docex.ledger.rpc import Rpc
 from docex.ledger.sender import MAX_REPLACEMENTS, Poll
@@ -290,3 +290,23 @@ async def test_a_nonce_reserved_while_the_key_is_out_of_reach_is_used_later(new_
         account.absent = False
         assert (await sender.wait("pay")).succeeded
         assert await chain.balance(rpc, TO) == 7
+
+
+async def test_a_replacement_that_the_account_can_not_pay_leaves_the_first_bytes_in_use(new_chain: NewChain) -> None:
+    private = new_chain("--no-mining")
+    async with FaultyRpc(private.url) as rpc:
+        account, store = LocalAccount.generate(), MemoryStore()
+        sender = sender_of(rpc, account, store, stuck_after=2)
+        now = await market.read(rpc, account.address)
+        await anvil_set_balance(rpc, account.address, 21_000 * now.fees.max_fee)  # for the first attempt, to the wei
+        await sender.submit("pay", TO, gas=21_000)
+        for _ in range(4):  # blocks go by without it, so it is replaced
+            await rpc.call("anvil_dropAllTransactions")
+            await mine(rpc)
+            await sender.poll()
+        row = await row_of(store, "pay")
+        assert len(row.current) > 1
+        await rpc.call("anvil_dropAllTransactions")  # the node restarts, say
+        assert (await sender.poll()).alarms == ()
+        await mine(rpc)
+        assert (await sender.wait("pay")).transaction == row.current[0].transaction
