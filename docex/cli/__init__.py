@@ -9,8 +9,10 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the command that the process's arguments name, and exit (the console script ``docex``)."""
-    # SIGTERM ends the process through its cleanup, as Ctrl-C does: nothing half-written stays behind.
+    # These end the process through its cleanup, as Ctrl-C does: nothing half-written stays behind.
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # the terminal has gone; `nohup` has it ignored
+        signal.signal(signal.SIGHUP, _terminate)
     from docex.cli.app import run
 
     run()

@@ -55,7 +55,7 @@ def _patient(file: FileIO) -> Iterator[BinaryIO]:
     """A pipe or a terminal to read, on any thread, until its end or until a signal ends the command."""
     stop = Event()
     with ExitStack() as cleanup:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if callable(before := signal.getsignal(number)):
                 signal.signal(number, partial(_stop, stop, before))
                 cleanup.callback(signal.signal, number, before)

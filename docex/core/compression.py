@@ -43,6 +43,7 @@ _STORED_HEADER = b"\x28\xb5\x2f\xfd\xa0"  # magic number; single segment, 4 byte
 _SKIPPABLE_MAGIC = 0x184D2A50
 _READ_SIZE = 1 << 18
 _BLOCK_SIZE = 1 << 17  # the largest block of RFC 8878 section 3.1.1.2.4
+_MAX_BLOCKS = 256  # of a frame; 8 are enough, and encoders split some
 _SAMPLE_SIZE = 1 << 14
 _local = threading.local()
 
@@ -206,9 +207,8 @@ class FrameReader:
 
     def _after_blocks(self, position: int) -> tuple[int, int | None]:
         """Where the blocks end that start at ``position``, and how much they hold if all of them are raw."""
-        last = False
         raw: int | None = 0
-        while not last:
+        for _ in range(_MAX_BLOCKS):  # each takes time, an empty one too
             header = self._number(position, 3)
             last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
             if size > _BLOCK_SIZE or kind == 3:
@@ -217,7 +217,9 @@ class FrameReader:
             if position > _MAX_FRAME:
                 raise CompressionInvalid("a Zstandard frame is longer than its content can need")
             raw = raw + size if raw is not None and kind == 0 else None
-        return position, raw
+            if last:
+                return position, raw
+        raise CompressionInvalid(f"a Zstandard frame has more than {_MAX_BLOCKS} blocks")
 
     def _count(self, content_size: int) -> None:
         if self._ending:

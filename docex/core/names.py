@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import unicodedata
 
-from docex.errors import NameInvalid
+from docex.errors import LimitExceeded, NameInvalid
 
 MAX_COMPONENT_BYTES = 255  # POSIX NAME_MAX
 MAX_PATH_BYTES = 1024
 MAX_DEPTH = 16  # a path costs its reader something for each of its folders
+MAX_FOLDERS = 10_000  # of one packet
 
 _FORBIDDEN = frozenset('/<>:"|?*\\')  # but for the first, forbidden by Windows
 _WINDOWS_DEVICES = frozenset(
@@ -113,7 +114,10 @@ def collision_key(name: str) -> str:
 
 
 class DistinctPaths:
-    """The paths of one packet: no two may need the same place, nor one be a document where another needs a folder."""
+    """The paths of one packet: no two may need the same place, nor one be a document where another needs a folder.
+
+    They may need `MAX_FOLDERS` folders in all: each costs a reader more than a small document does.
+    """
 
     def __init__(self) -> None:
         # Hashes in place of the keys: a small hostile packet can hold 10,000 long paths of 16 parts each.
@@ -121,7 +125,11 @@ class DistinctPaths:
         self._folders: set[int] = set()
 
     def add(self, path: str) -> bool:
-        """Take a checked path; whether it has a place of its own beside all before it."""
+        """Take a checked path; whether it has a place of its own beside all before it.
+
+        Raises:
+            LimitExceeded: the paths need more than `MAX_FOLDERS` folders.
+        """
         *folders, name = path.split("/")
         place = 0
         for folder in folders:
@@ -129,6 +137,8 @@ class DistinctPaths:
             if place in self._documents:
                 return False
             self._folders.add(place)
+            if len(self._folders) > MAX_FOLDERS:
+                raise LimitExceeded(f"the documents of a packet need at most {MAX_FOLDERS} folders")
         place = hash((place, collision_key(name)))
         free = place not in self._documents and place not in self._folders
         self._documents.add(place)

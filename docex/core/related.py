@@ -19,32 +19,41 @@ from docex.core.statement import Statement
 from docex.core.verdict import iso
 
 Signed = tuple[Evidence, Statement]
+Effect = tuple[int, str]
+"""From when on (Unix seconds) a statement is taken back, and how, in words."""
 
 
 def not_revoked(checker: Checker, main: Statement, related: Iterable[Signed], at: int | None) -> tuple[str, int]:
     """Row 6, as of ``at`` or else of the latest block: what was found, and the time it is about.
 
     The Notary's record counts, and so does an anchored revocation or superseding statement that is provably by the same
-    issuer: the former from its ``effective``, the latter from its anchor's time.
+    issuer: the former from its ``effective``, the latter from its anchor's time. What was read of the ledger says
+    nothing about times after its latest block.
     """
     notices = [signed for signed in related if _takes_back(signed[1], main)]
     try:
         facts = checker.ledger()
-        as_of = at if at is not None else known(facts.head).time
+        read = known(facts.head).time
         account = parse_caip10(main.issuer).address
         record = known(facts.revocations.get((account, main.digest), NOT_ASKED))
     except NotChecked as stop:
         told = f" (the proof itself holds a {notices[0][1].type} statement against it)" if notices else ""
         raise NotChecked(f"{stop}{told}") from None
-    later = []
+    as_of = read if at is None else at
+    effects: list[Effect] = []
     if record is not None:
-        revoked = f"revoked by its issuer with effect from {iso(record.effective)}"
-        if record.effective <= as_of:
-            raise Failed(revoked + _why(record.revocation, notices))
-        later.append(revoked)
-    taken_back, passed_over = _notices(checker, notices, as_of)
-    later += taken_back
-    return _shortened([f"as of {iso(as_of)}", *(f"later: {what}" for what in later), *passed_over]), as_of
+        recorded = f"revoked by its issuer with effect from {iso(record.effective)}, recorded {iso(record.time)}"
+        effects.append((record.effective, recorded + _why(record.revocation, notices)))
+        notices = [signed for signed in notices if signed[1].digest != record.revocation]
+    more, passed_over, unread = _notices(checker, notices)
+    effects += more
+    if taken_back := [what for effective, what in effects if effective <= as_of]:
+        raise Failed("; ".join(taken_back))
+    if unread:
+        raise NotChecked(unread[0])
+    if as_of > read:
+        raise NotChecked(f"the ledger was read as of {iso(read)}: what it will say at {iso(as_of)} is not known")
+    return _shortened([f"as of {iso(as_of)}", *(f"later: {what}" for _, what in effects), *passed_over]), as_of
 
 
 def delivered(checker: Checker, main: Statement, related: Iterable[Signed]) -> tuple[list[dict[str, Any]], list[str]]:
@@ -85,30 +94,25 @@ def _takes_back(statement: Statement, main: Statement) -> bool:
     return isinstance(body, Document) and body.supersedes == main.digest_text
 
 
-def _notices(checker: Checker, notices: Iterable[Signed], as_of: int) -> tuple[list[str], list[str]]:
-    """What the issuer takes back later than ``as_of``, and what is passed over since it is not provably the issuer's.
+def _notices(checker: Checker, notices: Iterable[Signed]) -> tuple[list[Effect], list[str], list[str]]:
+    """What takes the statement back; what is passed over since it is not provably the issuer's; what can't be told.
 
-    Raises Failed for what it took back by then; NotChecked when the ledger could not be read about one of its key's.
+    The last are those by a key of the issuer's about which the ledger could not be read.
     """
-    later, passed_over, unread = [], [], []
+    effects: list[Effect] = []
+    passed_over, unread = [], []
     for evidence, notice in notices:
         which = f"the {notice.type} statement {notice.digest_text} against it"
         try:
-            effective, what = _notice(checker, evidence, notice)
+            effects.append(_notice(checker, evidence, notice))
         except NotRead as stop:
             unread.append(f"{which} can't be checked: {stop}")
         except (Failed, NotChecked) as stop:
             passed_over.append(f"passed over: {which}: {stop}")
-        else:
-            if effective <= as_of:
-                raise Failed(what)
-            later.append(what)
-    if unread:
-        raise NotChecked(unread[0])
-    return later, passed_over
+    return effects, passed_over, unread
 
 
-def _notice(checker: Checker, evidence: Evidence, notice: Statement) -> tuple[int, str]:
+def _notice(checker: Checker, evidence: Evidence, notice: Statement) -> Effect:
     """When a revocation or superseding statement takes effect, and what it does, in words."""
     # The key comes first: with another's, it doesn't matter that its anchor can't be read, which a forger can arrange.
     checker.signing_key(notice)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -53,9 +55,29 @@ def new_file(path: Path, *, force: bool = False, durable: bool = True) -> Iterat
         if durable:
             os.fsync(folder)
     finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=folder)
-        os.close(folder)
+        with uninterrupted():
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
+            os.close(folder)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Signals that would end the process wait until the block has: a second Ctrl-C must not cut a clean-up short."""
+    waiting: list[int] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # elsewhere none of them interrupts Python code
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if callable(handler := signal.getsignal(each)):
+                before[each] = handler
+                signal.signal(each, lambda number, _: waiting.append(number))
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        for number in waiting[:1]:
+            os.kill(os.getpid(), number)
 
 
 @contextmanager

@@ -21,7 +21,17 @@ from docex.core.age.streams import Source, write_all
 from docex.core.grant import Grants
 from docex.core.packet import DEFAULT_MAX_SIZE, Opened, open_packet
 from docex.errors import Conflict, PacketError
-from docex.service.files import DIRECTORY, NEW, AlreadyExists, check_file, check_name, claim, mode_of, new_file
+from docex.service.files import (
+    DIRECTORY,
+    NEW,
+    AlreadyExists,
+    check_file,
+    check_name,
+    claim,
+    mode_of,
+    new_file,
+    uninterrupted,
+)
 from keys import Unwrapper
 
 __all__ = ["AlreadyExists", "FolderSink", "Sender", "SenderMismatch", "folder_sink", "new_file", "open_into"]
@@ -126,7 +136,8 @@ def folder_sink(target: Path, *, force: bool = False, durable: bool = True) -> I
         cleanup.callback(os.close, root)
         name = f".docex-{secrets.token_hex(8)}"
         os.mkdir(name, 0o700, dir_fd=root)
-        cleanup.callback(shutil.rmtree, name, ignore_errors=True, dir_fd=root)
+        for _ in range(2):  # a signal may come just before the first has begun
+            cleanup.callback(_remove_tree, name, root)
         staging = os.open(name, DIRECTORY, dir_fd=root)
         cleanup.callback(os.close, staging)
         with closing(FolderSink(target, root, staging, force=force, durable=durable)) as sink:
@@ -247,6 +258,11 @@ def _make_folders(target: Path, cleanup: ExitStack) -> None:
         cleanup.callback(_remove_folder, target)
     if not target.is_dir():
         raise Conflict(f"{target} is not a folder")
+
+
+def _remove_tree(name: str, root: int) -> None:
+    with uninterrupted():
+        shutil.rmtree(name, ignore_errors=True, dir_fd=root)
 
 
 def _remove_folder(folder: Path | str, root: int | None = None) -> None:

@@ -88,7 +88,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], type[DocexError]]] = {
     "a document that does not end": (lambda: header_then(b""), ArchiveInvalid),
     "a large pax header": (lambda: forge.compress(block("x", 1 << 32, b"x") + bytes(MIB)), ArchiveInvalid),
     "many pax headers": (lambda: forge.compress(forge.pax(b"") * 100_000), ArchiveInvalid),
-    "many deep paths": (lambda: forge.compress(deep_paths()), ArchiveInvalid),
+    "many deep paths": (lambda: forge.compress(deep_paths()), LimitExceeded),
     "many empty statements": (lambda: forge.compress(many_lines(b"\n")), StatementInvalid),
     "many small statements": (lambda: forge.compress(many_lines(b"a.b.c\n")), StatementInvalid),
     "statements of one line": (lambda: forge.compress(many_lines(b"a" * (16 << 20))), StatementInvalid),

@@ -249,7 +249,7 @@ def interrupted(process: subprocess.Popen[bytes], until: Callable[[], bool], by:
     return process.returncode, errors
 
 
-@pytest.mark.parametrize(("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interrupted_seal_leaves_nothing(by: signal.Signals, code: int, home: Path, mine: Member) -> None:
     with (home / "large").open("wb") as file:
         file.truncate(20 << 30)
@@ -257,7 +257,7 @@ def test_an_interrupted_seal_leaves_nothing(by: signal.Signals, code: int, home:
         assert interrupted(process, lambda: any(home.glob(".docex-*")), by) == (code, b"")
 
 
-@pytest.mark.parametrize(("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interrupted_open_leaves_nothing(
     by: signal.Signals, code: int, home: Path, attacker: Actor, receiver: Actor
 ) -> None:
@@ -267,6 +267,23 @@ def test_an_interrupted_open_leaves_nothing(
         process.stdin.write(packet[: 3 << 20])
         process.stdin.flush()
         assert interrupted(process, lambda: any(home.glob("out/.docex-*/0")), by) == (code, b"")
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.02, 0.1])
+def test_a_second_signal_does_not_cut_the_clean_up_short(
+    gap: float, home: Path, attacker: Actor, receiver: Actor
+) -> None:
+    packet = forge.seal({f"{number:04}": os.urandom(2000) for number in range(6000)}, attacker, receiver)
+    with nothing_left(home), start("open", "-", "-i", "key.txt", "-o", "out") as process:
+        assert process.stdin is not None
+        process.stdin.write(packet[:-1])  # so it waits for the rest, with half of the documents written
+        process.stdin.flush()
+        wait_until(lambda: any(home.glob("out/.docex-*/3000")), process)
+        for by in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            process.send_signal(by)
+            time.sleep(gap)
+        process.wait(60)
+        assert process.returncode in (130, 143)
 
 
 def test_an_ignored_interrupt_stays_ignored(home: Path, attacker: Actor, receiver: Actor) -> None:

@@ -460,9 +460,15 @@ async def test_the_revocation_named_on_the_ledger_gives_its_reason(exchange: Exc
     evidence = [exchange.add(exchange.mine, claim) for claim in others]
     proof = replace(exchange.proof, related=tuple(evidence))
     exchange.ledger.revoke(exchange.mine, exchange.document.digest, 5, sha256(evidence[1].token.encode()).raw)
-    check((await exchange.verdict(proof)).row(6), FAIL, "with effect from 1970-01-01T00:00:05Z: wrong lot")
-    exchange.ledger.revoke(exchange.mine, exchange.document.digest, 5)
-    assert (await exchange.verdict(proof)).row(6).reason.endswith("05Z")
+    check(
+        (await exchange.verdict(proof)).row(6),
+        FAIL,
+        "with effect from 1970-01-01T00:00:05Z, recorded 2023-11-14T22:15:10Z: wrong lot",
+    )
+    exchange.ledger.revoke(exchange.mine, exchange.document.digest, 5)  # without naming a statement
+    reason = (await exchange.verdict(proof)).row(6).reason
+    assert reason.split("; ")[0].endswith("recorded 2023-11-14T22:15:10Z")
+    assert reason.split("; ")[1].endswith("with effect from 1970-01-01T00:00:05Z: wrong lot")
 
 
 async def test_a_document_that_supersedes_this_one_fails_row_6_from_its_anchor(exchange: Exchange) -> None:
@@ -474,6 +480,23 @@ async def test_a_document_that_supersedes_this_one_fails_row_6_from_its_anchor(e
     check((await exchange.verdict(proof, at=anchored - 1)).row(6), PASS, "later: superseded by sha256:")
     theirs = exchange.add(exchange.rival, newer)
     assert (await exchange.verdict(replace(exchange.proof, related=(theirs,)))).exit_code == 0
+
+
+async def test_a_document_that_is_superseded_and_revoked_names_both_once(exchange: Exchange) -> None:
+    newer = replace(exchange.document_claim, supersedes=exchange.document.digest_text)
+    superseded = exchange.add(exchange.mine, newer)
+    revoked = exchange.add(exchange.mine, Revocation(exchange.document.digest_text, "wrong lot", 5))
+    proof = replace(exchange.proof, related=(superseded, revoked))
+    reason = (await exchange.verdict(proof)).row(6).reason
+    assert reason.count("revoked by its issuer") == reason.count("superseded by") == 1
+
+
+async def test_what_the_ledger_will_say_after_it_was_read_is_not_known(exchange: Exchange) -> None:
+    now = exchange.ledger.now
+    check((await exchange.verdict(at=now)).row(6), PASS, "as of ")
+    later = await exchange.verdict(at=now + 1)
+    check(later.row(6), NOT_CHECKED, "what it will say at")
+    assert later.exit_code == 3
 
 
 async def test_a_document_that_supersedes_another_one_says_nothing(exchange: Exchange) -> None:

@@ -152,25 +152,44 @@ class OnlyRead:
         self.read, self.readline = self._inner.read, self._inner.readline
 
 
-class Silent:
-    """A destination that does not say how much it took: all of it."""
-
-    def __init__(self) -> None:
-        self.data = b""
+class Blocked:
+    """A raw output that would block."""
 
     def write(self, data: memoryview, /) -> None:
-        self.data += data
+        """Take nothing."""
+
+
+class Empty:
+    """A raw source that would block."""
+
+    def readinto(self, buffer: memoryview, /) -> None:
+        """Give nothing."""
+
+
+class EmptyRead:
+    """The same without `readinto`."""
+
+    def read(self, size: int = -1, /) -> None:
+        """Give nothing."""
 
 
 def test_streams_that_take_and_give_little_at_a_time_lose_nothing() -> None:
     data = DATA[: 300 * KI]
-    out, silent = Slow(), Silent()
+    out = Slow()
     age.encrypt(Slow(data), out, TO)
-    age.decrypt(Slow(bytes(out.data), step=3001), silent, [IDENTITY])
-    assert silent.data == data
-    again = Slow()
-    age.decrypt(OnlyRead(bytes(out.data)), again, [IDENTITY])
-    assert again.data == data
+    for source in (Slow(bytes(out.data), step=3001), OnlyRead(bytes(out.data))):
+        again = Slow()
+        age.decrypt(source, again, [IDENTITY])
+        assert again.data == data
+
+
+def test_streams_that_do_not_wait_are_refused_rather_than_cut() -> None:
+    """A raw stream that would block gives None, which is neither everything nor the end."""
+    with pytest.raises(BlockingIOError, match="the output is non-blocking and full"):
+        age.encrypt(io.BytesIO(DATA), Blocked(), TO)
+    for source in (Empty(), EmptyRead()):
+        with pytest.raises(BlockingIOError, match="the source is non-blocking"):
+            age.encrypt(source, io.BytesIO(), TO)  # type: ignore[arg-type]
 
 
 def test_the_header_and_the_identity_are_known_before_the_payload() -> None:

@@ -55,6 +55,14 @@ def test_frames_of_every_size_are_read_here_and_by_zstd(content: bytes, size: in
     assert len(stream) * MAX_RATIO >= size
 
 
+def test_a_frame_of_very_many_blocks_is_refused() -> None:
+    """Each costs its reader time, even an empty one."""
+    empty = [(0, 0, b"")]
+    assert read_all(raw_frame(*empty * 255, (0, 1, b"x"), size=1)) == [b"x"]
+    with pytest.raises(CompressionInvalid, match="more than 256 blocks"):
+        read_all(raw_frame(*empty * 256, (0, 1, b"x"), size=1))
+
+
 def test_many_frames_are_one_stream() -> None:
     chunks = [TEXT, NOISE, bytes(FRAME_SIZE), TEXT[:5]]
     stream = stream_of(*chunks)
