@@ -78,7 +78,8 @@ def _show(report: Report, *, repair: bool) -> None:
         output.line(f"… and {total - len(report.findings)} more")
     if report.findings:
         output.line()
-    output.table([(name.replace("_", " "), str(count)) for name, count in sorted(report.counts.items())] or [("", "")])
+    if report.counts:
+        output.table([(name.replace("_", " "), str(count)) for name, count in sorted(report.counts.items())])
     if not total:
         output.line("All that was acknowledged is stored, and anchored or queued.")
         return
