@@ -63,7 +63,7 @@ class Code(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it should be. ``repair``: None where nothing can derive it again."""
+    """Something that is not as it should be. ``repairable``: what is kept elsewhere says how it should be."""
 
     code: Code
     subject: str

@@ -211,6 +211,8 @@ async def test_a_packet_whose_start_is_none_is_found(mine: Node, maker: Node, tm
     assert sent.blob is not None
     changed(tmp_path, sent.blob, lambda data: data.__setitem__(0, 0))
     assert await codes(mine) == [Code.PACKET_HEADER]
+    changed(tmp_path, sent.blob, lambda data: data.__delitem__(slice(100, None)))
+    assert await codes(mine) == [Code.PACKET_HEADER]
 
 
 async def test_a_packet_that_nothing_names_is_removed_once_it_is_old(mine: Node, maker: Node, tmp_path: Path) -> None:
