@@ -5,26 +5,36 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from docex.core.account import parse_caip10
 from docex.core.ledger_types import Deployment
+from docex.core.proof import Network as LedgerNetwork
 from docex.db.engine import make_engine, upgrade
 from docex.db.store import SqlStore
 from docex.db.transactions import SqlTransactionStore
-from docex.errors import UsageError
+from docex.errors import LedgerError, UsageError
 from docex.ledger.deploy import check_deployment, read_deployment
 from docex.ledger.node import NodeLedger
+from docex.ledger.reader import open_reader
 from docex.ledger.rpc import Rpc
 from docex.ledger.sender import Sender
 from docex.peers import HttpPeers
 from docex.service import timestamps
+from docex.service.fsck import Keeping
 from docex.service.node import Limits, Network, Node
 from docex.settings import MIN_TOKEN, NodeSettings
 from docex.tsa import HttpTsa
-from keys.local import Keystore, open_keystore
+from keys import KeysError
+from keys.local import Keystore, holds_identity, open_keystore
 from storage import BlobStore
 
 
@@ -85,6 +95,59 @@ def _check_chain(keystore: Keystore, deployment: Deployment) -> None:
     account = str(keystore.public["account"])
     if account.split(":")[1] != str(deployment.chain_id):
         raise UsageError(f"the keystore's account {account} is not on chain {deployment.chain_id} of the deployment")
+
+
+@asynccontextmanager
+async def kept_by_node(settings: NodeSettings, *, ledger: bool = False) -> AsyncIterator[Keeping]:
+    """What a node keeps, for a check of all of it, whether the node runs or not. No key is opened for it.
+
+    With ``ledger``, the Notary is asked at the settings' RPC URL.
+
+    Raises:
+        UsageError: there is no database of a node, or it is one of another version of docex.
+        LedgerError: the ledger can't be reached, or is another one.
+    """
+    url = make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite" and not os.path.isfile(url.database or ""):  # noqa: PTH113, ASYNC240 - once
+        raise UsageError(f"there is no database at {url.database}: name the node's data folder or database")
+    async with AsyncExitStack() as stack:
+        engine = make_engine(settings.database_url)
+        stack.push_async_callback(engine.dispose)
+        store = SqlStore(engine)
+        account, directory, notary = (await _owner(store, engine)).split(" ")
+        parsed = parse_caip10(account)
+        network = LedgerNetwork(parsed.chain_id, directory, notary)
+        reader = None
+        if ledger:
+            reader = await stack.enter_async_context(open_reader(settings.rpc, network))
+            if (found := await reader.network()) != network:
+                raise LedgerError(f"the node works with {network}; at the RPC URL there is {found}")
+        blobs = _blobs(settings)
+        stack.push_async_callback(blobs.close)
+        yield Keeping(store, blobs, parsed.address, _opens(settings), lambda: int(time.time()), reader)
+
+
+async def _owner(store: SqlStore, engine: AsyncEngine) -> str:
+    where = engine.url.render_as_string(hide_password=True)
+    try:
+        owner = await store.owner()
+        await store.documents_from(0, 1)  # the tables have the columns of this version
+    except SQLAlchemyError as error:
+        raise UsageError(
+            f"{where} is no node's database of this version, or does not answer ({type(error).__name__}): "
+            "start the node once"
+        ) from None
+    if owner is None:
+        raise UsageError(f"no node has used {where} yet")
+    return owner
+
+
+def _opens(settings: NodeSettings) -> bool:
+    """Whether the node's keystore opens packets. Where it is not at hand a packet may wait for its receipt."""
+    try:
+        return holds_identity(settings.keystore)
+    except KeysError:
+        return False
 
 
 def _blobs(settings: NodeSettings) -> BlobStore:

@@ -162,6 +162,14 @@ def read_public(directory: Path | str) -> dict[str, Any]:
     return form.copy_public(form.read(Path(directory))["public"])
 
 
+def holds_identity(directory: Path | str) -> bool:
+    """Whether the keystore has an identity, which opens packets; no passphrase is needed to see that.
+
+    Raises KeystoreMissing, KeystoreInvalid.
+    """
+    return "identity" in form.read(Path(directory))["secrets"]
+
+
 def export_without_identity(source: Path | str, target: Path | str, passphrase: bytes) -> Keystore:
     """Write a keystore like ``source`` without its identity to ``target``, same passphrase.
 

@@ -46,6 +46,7 @@ COMMANDS = (
     Command("network", "docex.cli.network", LEDGER, "Write the files of a consortium's own ledger (Besu, QBFT)."),
     Command("members", "docex.cli.members", LEDGER, "Admit members, publish keys and endpoints, list who is who."),
     Command("serve", "docex.cli.serve", NODE, "Run a member's node."),
+    Command("fsck", "docex.cli.fsck", NODE, "Check that a node keeps all that it acknowledged, each once."),
     Command("deposit", "docex.cli.exchange", NODE, "Deposit documents on a node."),
     Command("documents", "docex.cli.exchange", NODE, "List the documents on a node."),
     Command("fetch", "docex.cli.exchange", NODE, "Fetch a document from a node."),

@@ -117,15 +117,23 @@ def _styled(text: str, colour: str) -> str:
 class Meter:
     """Shows progress on a terminal, once the work has taken a while; elsewhere it shows nothing.
 
-    Call it with the bytes of each step. With ``position``, that tells how far the work is instead.
+    Call it with the bytes of each step, or with the number of things where ``unit`` names them. With ``position``, that
+    tells how far the work is instead.
     """
 
     def __init__(
-        self, title: str, total: int | None, position: Callable[[], int] | None = None, *, patience: float = 1.0
+        self,
+        title: str,
+        total: int | None,
+        position: Callable[[], int] | None = None,
+        *,
+        patience: float = 1.0,
+        unit: str | None = None,
     ) -> None:
         self._title = title
         self._total = total
         self._position = position
+        self._unit = unit
         self._done = 0
         self._start = time.monotonic() + patience
         self._watched = sys.stderr.isatty()
@@ -154,9 +162,12 @@ class Meter:
 
     def _show(self, done: int) -> Progress:
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        amount: ProgressColumn = DownloadColumn()
+        if self._unit is not None:
+            amount = TextColumn("{task.completed:.0f}/{task.total:.0f} " + self._unit)
+        columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
         progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self._task = progress.add_task(self._title, total=self._total, completed=done)
         progress.start()

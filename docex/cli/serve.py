@@ -51,19 +51,20 @@ def serve(
         "port": port,
         "tsa": tsa,
     }
-    settings = _settings({name: value for name, value in given.items() if value is not None})
+    settings = node_settings(given)
     passphrase = read_passphrase(passphrase_file, what=f"Passphrase of {settings.keystore}")
     asyncio.run(_serve(settings, passphrase))
 
 
-def _settings(given: dict[str, Any]) -> NodeSettings:
+def node_settings(given: dict[str, Any]) -> NodeSettings:
+    """The node's settings, with what was given on the command line (not None) on top. Raises UsageError."""
     from pydantic import ValidationError
 
     from docex.errors import UsageError
     from docex.settings import NodeSettings
 
     try:
-        return NodeSettings(**given)
+        return NodeSettings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         fault = error.errors()[0]
         raise UsageError(f"setting {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None

@@ -39,7 +39,8 @@ class StoredDocument:
     """A version of a document on this node. Times are seconds since the epoch; digests are ``sha256:<hex>``.
 
     ``entry`` is the document's path inside the packet at ``blob``: that of its statement, while ``path`` is where this
-    node shows it.
+    node shows it. ``packet`` and ``packet_size`` are the payload's digest and the bytes of the whole packet, where this
+    node sealed it for itself; of a received one its transfer knows.
     """
 
     path: str
@@ -53,6 +54,8 @@ class StoredDocument:
     blob: str
     entry: str
     created: int
+    packet: str | None = None
+    packet_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +131,12 @@ class Anchored:
     anchor: Anchor
     transaction: bytes
     block_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PacketRecord:
+    """What is recorded of a stored packet: its payload's digest and size, or the bytes of all of it. None: unknown."""
+
+    payload: str | None
+    payload_size: int | None
+    size: int | None

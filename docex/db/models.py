@@ -73,9 +73,11 @@ class DocumentRow(Base):
     media_type: Mapped[str] = mapped_column(String(1024))
     kind: Mapped[str] = mapped_column(String(16))
     issuer: Mapped[str] = mapped_column(Caip10)
-    blob: Mapped[str] = mapped_column(String(1400))
+    blob: Mapped[str] = mapped_column(String(1400), index=True)
     entry: Mapped[str] = mapped_column(String(1200))
     created: Mapped[int] = mapped_column(BigInteger)
+    packet: Mapped[str | None] = mapped_column(Digest)
+    packet_size: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class TransferRow(Base):
@@ -90,7 +92,7 @@ class TransferRow(Base):
     packet: Mapped[str] = mapped_column(Digest)
     size: Mapped[int] = mapped_column(BigInteger)
     created: Mapped[int] = mapped_column(BigInteger)
-    blob: Mapped[str | None] = mapped_column(String(1400))
+    blob: Mapped[str | None] = mapped_column(String(1400), index=True)
 
 
 class TransferDocumentRow(Base):
@@ -114,7 +116,7 @@ class DeliveryRow(Base):
     state: Mapped[str] = mapped_column(String(16))
     attempts: Mapped[int] = mapped_column(Integer)
     error: Mapped[str | None] = mapped_column(Text)
-    receipt: Mapped[str | None] = mapped_column(ForeignKey("statements.digest"))
+    receipt: Mapped[str | None] = mapped_column(ForeignKey("statements.digest"), index=True)
     updated: Mapped[int] = mapped_column(BigInteger)
 
 

@@ -57,6 +57,8 @@ def document(row: DocumentRow) -> StoredDocument:
         row.blob,
         row.entry,
         row.created,
+        row.packet,
+        row.packet_size,
     )
 
 
@@ -75,6 +77,8 @@ def document_row(document: StoredDocument, version: int) -> DocumentRow:
         blob=document.blob,
         entry=document.entry,
         created=document.created,
+        packet=document.packet,
+        packet_size=document.packet_size,
     )
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import func, or_, select, text
 from sqlalchemy.exc import IntegrityError
 
 from docex.core.state import BatchState
+from docex.db.audit import AuditTables
 from docex.db.batches import BatchTables
 from docex.db.documents import DocumentTables
 from docex.db.jobs import JobTables
@@ -17,7 +18,7 @@ from docex.db.transfers import TransferTables
 from docex.errors import Conflict
 
 
-class SqlStore(DocumentTables, StatementTables, TransferTables, BatchTables, JobTables):
+class SqlStore(DocumentTables, StatementTables, TransferTables, BatchTables, JobTables, AuditTables):
     """A `docex.service.ports.Store`; several processes may share one database."""
 
     async def belong_to(self, owner: str) -> None:
@@ -34,6 +35,12 @@ class SqlStore(DocumentTables, StatementTables, TransferTables, BatchTables, Job
             row = await session.get_one(OwnerRow, 1)
         if row.owner != owner:
             raise Conflict(f"this database belongs to {row.owner}, not to {owner}")
+
+    async def owner(self) -> str | None:
+        """Account, Directory and Notary of the node whose database this is; None while no node has used it."""
+        async with self._reading() as session:
+            row = await session.get(OwnerRow, 1)
+        return row.owner if row else None
 
     async def counts(self) -> dict[str, int]:
         """See the protocol."""

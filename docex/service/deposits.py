@@ -75,7 +75,19 @@ async def deposit(
     claim = statement.body
     assert isinstance(claim, Document)
     stored = StoredDocument(
-        path, 0, statement.digest_text, claim.digest, size, media_type, kind, node.account, blob, path, now
+        path,
+        0,
+        statement.digest_text,
+        claim.digest,
+        size,
+        media_type,
+        kind,
+        node.account,
+        blob,
+        path,
+        now,
+        sealed.payload_digest,
+        sealed.header_size + sealed.payload_size,
     )
     return await node.store.add_document(stored, [statement])
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
 from typing import Protocol
 
-from docex.core.ledger_types import Member, PublishedKey
+from docex.core.ledger_types import Anchor, Member, PublishedKey
 from docex.core.proof import Inclusion, LedgerEvidence, Proof
 from docex.core.state import (
     Anchored,
@@ -14,6 +14,7 @@ from docex.core.state import (
     DeliveryState,
     Direction,
     Job,
+    PacketRecord,
     StoredDocument,
     StoredStatement,
     StoredTransfer,
@@ -188,3 +189,75 @@ class Peers(Protocol):
 
     async def send_receipt(self, endpoint: str, receipt: str) -> None:
         """Hand over a receipt statement."""
+
+
+class Audit(Protocol):
+    """The state of record, read from end to end by pages in constant memory, and the little that is mended in it."""
+
+    async def packets_named(self, blobs: Sequence[str]) -> Mapping[str, PacketRecord]:
+        """Which of these blobs a document or transfer names, and what is recorded of their packets."""
+
+    async def count_packets(self) -> int:
+        """How many different blobs documents and transfers name."""
+
+    async def arriving(self, transfers: Sequence[str]) -> Sequence[str]:
+        """Which of these are transfers that were announced to this node and have no packet yet."""
+
+    async def documents_from(self, after: int, limit: int) -> Sequence[tuple[int, StoredDocument, str | None]]:
+        """All versions behind a number: the next number, the version, its statement's token."""
+
+    async def paths_misnumbered(self, after: str, limit: int) -> Sequence[str]:
+        """Paths behind ``after`` of which not exactly the last version is marked as the newest."""
+
+    async def mark_newest(self, path: str) -> None:
+        """Mark the last version of a path as its newest, and no other."""
+
+    async def statements_from(self, after: int, limit: int) -> Sequence[tuple[int, StoredStatement]]:
+        """All statements behind a number, in the order of arrival: the next number, the statement."""
+
+    async def receipts_kept(self, receipts: Sequence[str]) -> Sequence[str]:
+        """Which of these receipt statements a delivery has; one for each delivery."""
+
+    async def batches_from(self, after: int, limit: int) -> Sequence[Batch]:
+        """All batches behind a number."""
+
+    async def leaves_of(self, batch: int) -> Sequence[tuple[int | None, str]]:
+        """Leaf and digest of a batch's statements, in the order of arrival."""
+
+    async def renumber_leaves(self, batch: int) -> None:
+        """Number a batch's leaves in the order of arrival."""
+
+    async def block_of(self, transaction: bytes) -> bytes | None:
+        """The hash of the block in which a transaction of this node is final; None when it is not."""
+
+    async def batches_by(self, transaction: bytes) -> int:
+        """How many batches name this transaction as the one that anchored them."""
+
+    async def tokens(self, statements: Sequence[str]) -> Mapping[str, str]:
+        """The statements with these digests, as compact JWS; those that are not kept are left out."""
+
+    async def settle(self, transfer: str, account: str, state: DeliveryState) -> None:
+        """Set the state of a delivery that has a receipt to what the receipt says."""
+
+    async def undelivered(self, after: tuple[str, str], limit: int) -> Sequence[tuple[str, str]]:
+        """Deliveries (transfer, account) that are to be made and that no job makes, behind ``after``."""
+
+    async def unopened(self, after: tuple[str, str], limit: int) -> Sequence[tuple[str, str]]:
+        """Received packets (transfer, account) without a receipt that no job opens, behind ``after``."""
+
+    async def jobs_from(self, after: str, limit: int) -> Sequence[Job]:
+        """All jobs behind a key."""
+
+    async def add_jobs(self, jobs: Sequence[Job]) -> None:
+        """Add what must be done; a job that is there stays as it is."""
+
+
+class AuditStore(Store, Audit, Protocol):
+    """A store that can be checked as a whole."""
+
+
+class Anchors(Protocol):
+    """What a check asks of the ledger."""
+
+    async def anchor_of(self, member: str, root: bytes, size: int) -> Anchor | None:
+        """The one anchor that the Notary has for a member's batch; raises LedgerUnavailable."""

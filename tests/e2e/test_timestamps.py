@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from docex.cli.serve import _settings
+from docex.cli.serve import node_settings
 from docex.errors import UsageError
 from docex.settings import NodeSettings
 from docex.wiring import running_node
@@ -110,8 +110,8 @@ async def test_the_tsa_is_a_setting_and_an_address(
     join: Join, consortium: Consortium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCEX_TSA", "https://tsa.example/tsr")
-    assert _settings({}).tsa == "https://tsa.example/tsr"
-    assert _settings({"tsa": "https://other.example/"}).tsa == "https://other.example/"
+    assert node_settings({}).tsa == "https://tsa.example/tsr"
+    assert node_settings({"tsa": "https://other.example/"}).tsa == "https://other.example/"
     keystore = (await join("Mine AG", publish=False)).folder
     wrong = NodeSettings(data=tmp_path / "data", keystore=keystore, deployment=consortium.record, tsa="tsa.example")
     with pytest.raises(UsageError, match="the TSA's URL starts with http"):

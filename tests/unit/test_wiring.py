@@ -1,9 +1,11 @@
 """A node put together from its settings, and the token that people need for it."""
 
 import json
+import sqlite3
 import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from docex.errors import Conflict, LedgerError, LedgerUnavailable, NotMember, UsageError
 from docex.settings import NodeSettings
-from docex.wiring import api_token, running_node
+from docex.wiring import api_token, kept_by_node, running_node
 from keys import WrongPassphrase
 from keys.local import create_keystore, export_without_identity
 from storage.azure import AzureStore
@@ -120,6 +122,27 @@ async def test_a_database_belongs_to_one_member(settings: NodeSettings, tmp_path
     create_keystore(tmp_path / "other", "Other", 31337, PASSPHRASE, 0, opslimit=1, memlimit=8 << 20)
     with pytest.raises(Conflict, match="this database belongs to"):
         await started(settings.model_copy(update={"keystore": tmp_path / "other"}))
+
+
+async def test_a_check_asks_the_ledger_that_the_node_works_with(settings: NodeSettings) -> None:
+    async with running_node(settings, PASSPHRASE) as node:
+        account = node.account
+    async with kept_by_node(settings, ledger=True) as kept:
+        assert kept.anchors is not None
+        assert (account.endswith(kept.address), kept.opens) == (True, True)
+        assert await kept.anchors.anchor_of(kept.address, bytes(32), 1) is None
+    async with kept_by_node(settings) as kept:
+        assert kept.anchors is None
+
+
+async def test_another_ledger_than_the_node_s_is_not_asked(settings: NodeSettings) -> None:
+    async with running_node(settings, PASSPHRASE):
+        pass
+    with closing(sqlite3.connect(settings.data / "docex.db")) as connection, connection:
+        connection.execute("UPDATE owner SET owner = replace(owner, 'eip155:31337:', 'eip155:1:')")
+    with pytest.raises(LedgerError, match="the node works with chain 1, "):
+        async with kept_by_node(settings, ledger=True):
+            pytest.fail("it was asked")
 
 
 # --- the API token ---------------------------------------------------------------------------------------------------

@@ -132,6 +132,13 @@ def test_a_meter_shows_work_that_takes_a_while(terminal: Terminal) -> None:
     assert "1.0/2.0 MB" in shown
 
 
+def test_a_meter_can_count_things(terminal: Terminal) -> None:
+    with terminal:
+        with output.Meter("Checking", 4_000, unit="rows", patience=0) as meter:
+            meter(3_000)
+        assert "3000/4000 rows" in terminal.shown()
+
+
 def test_a_meter_can_follow_a_position(terminal: Terminal) -> None:
     with terminal:
         with output.Meter("Opening", 4_000_000, lambda: 3_000_000, patience=0) as meter:

@@ -176,6 +176,7 @@ def test_the_passphrase_is_not_changed_by_someone_who_does_not_know_it(folder: P
 
 def test_an_export_signs_and_names_its_recipient_but_opens_nothing(folder: Path, tmp_path: Path) -> None:
     exported = local.export_without_identity(folder, tmp_path / "node", PASSPHRASE)
+    assert (local.holds_identity(folder), local.holds_identity(tmp_path / "node")) == (True, False)
     opened = local.open_keystore(tmp_path / "node", PASSPHRASE)
     whole = local.open_keystore(folder, PASSPHRASE)
     assert exported.identity is opened.identity is None

@@ -1,0 +1,161 @@
+"""Part of `docex.service.fsck`: transfers with their deliveries and receipts, and the jobs that bring them forward."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from docex.core import statement
+from docex.core.claims import Body, Receipt, Revocation, Transfer
+from docex.core.state import Delivery, DeliveryState, Direction, Job, StoredTransfer
+from docex.errors import DocexError, NotFound
+from docex.service import timestamps
+from docex.service.findings import Code, Findings
+from docex.service.ports import AuditStore
+
+PAGE: Final = 500
+
+Problem = tuple[Code, str, Callable[[], Awaitable[object]] | None]
+_STATES = {"accepted": DeliveryState.ACCEPTED, "rejected": DeliveryState.REJECTED}
+
+
+async def check_transfers(store: AuditStore, findings: Findings) -> None:
+    """See that each transfer is what its statement says, and each delivery what its receipt says."""
+    before = None
+    while page := await store.transfers(None, before, PAGE):
+        before = page[-1].created, page[-1].id
+        tokens = await _tokens(store, page)
+        for transfer in page:
+            problems = _problems(store, transfer, tokens)
+            if (
+                problems
+            ):  # on PostgreSQL a page's rows are read one table after the other: something may have come between
+                again = await store.transfer(transfer.id)
+                problems = _problems(store, again, await _tokens(store, [again]))
+            for code, message, mend in problems:
+                await findings.add(code, f"transfer {transfer.id}", message, mend)
+            findings.counts["receipts"] += sum(each.receipt is not None for each in transfer.deliveries)
+        findings.saw("transfers", len(page))
+
+
+async def _tokens(store: AuditStore, transfers: Sequence[StoredTransfer]) -> Mapping[str, str]:
+    receipts = [each.receipt for transfer in transfers for each in transfer.deliveries if each.receipt is not None]
+    return await store.tokens([*(each.id for each in transfers), *receipts])
+
+
+def _problems(store: AuditStore, transfer: StoredTransfer, tokens: Mapping[str, str]) -> list[Problem]:
+    problems: list[Problem] = []
+    claim, signer = _said(tokens.get(transfer.id))
+    if not isinstance(claim, Transfer) or (claim.packet, claim.size, signer) != (
+        transfer.packet,
+        transfer.size,
+        transfer.peer,
+    ):
+        problems.append((Code.TRANSFER_STATEMENT, "its statement is missing or names another packet", None))
+    elif wrong := _misaddressed(transfer, claim):
+        problems.append((Code.DELIVERY, wrong, None))
+    sent = transfer.direction is Direction.SENT
+    pending = any(each.state is DeliveryState.PENDING for each in transfer.deliveries)
+    if sent and transfer.blob is None:
+        problems.append((Code.DELIVERY, "it was sent, and names no packet", None))
+    if not sent and pending is not (transfer.blob is None):
+        problems.append((Code.DELIVERY, "its packet is here and not delivered, or delivered and not here", None))
+    for delivery in transfer.deliveries:
+        problems += _receipt_problems(store, transfer, delivery, tokens)
+    return problems
+
+
+def _said(token: str | None) -> tuple[Body | None, str | None]:
+    """What a stored statement says, and whose it is; nothing where it can't be read."""
+    if token is None:
+        return None, None
+    try:
+        said = statement.parse(token)
+    except DocexError:
+        return None, None
+    return said.body, said.issuer
+
+
+def _misaddressed(transfer: StoredTransfer, claim: Transfer) -> str | None:
+    accounts = [each.account for each in transfer.deliveries]
+    addressees = [each.account for each in claim.to]
+    if transfer.direction is Direction.SENT:
+        return (
+            None
+            if sorted(accounts) == sorted(each or "" for each in addressees)
+            else "deliveries and addressees differ"
+        )
+    return None if len(accounts) == 1 and accounts[0] in addressees else "it is not addressed to this member"
+
+
+def _receipt_problems(
+    store: AuditStore, transfer: StoredTransfer, delivery: Delivery, tokens: Mapping[str, str]
+) -> list[Problem]:
+    answered = delivery.state in _STATES.values()
+    if delivery.receipt is None:
+        return (
+            [(Code.DELIVERY_STATE, f"{delivery.account} {delivery.state} without a receipt", None)] if answered else []
+        )
+    claim, signer = _said(tokens.get(delivery.receipt))
+    if not isinstance(claim, Receipt) or (claim.transfer, claim.packet, signer) != (
+        transfer.id,
+        transfer.packet,
+        delivery.account,
+    ):
+        return [(Code.DELIVERY_RECEIPT, f"the receipt of {delivery.account} is missing, or another's", None)]
+    said = _STATES[claim.outcome]
+    if said is not delivery.state:
+        mend = partial(store.settle, transfer.id, delivery.account, said)
+        return [(Code.DELIVERY_STATE, f"{delivery.account} has {said} it, and it is {delivery.state} here", mend)]
+    return []
+
+
+async def check_jobs(store: AuditStore, findings: Findings, *, opens: bool) -> None:
+    """See that everything that must be done has its job, and that each job is about something."""
+    after = ("", "")
+    while stuck := await store.undelivered(after, PAGE):
+        for transfer, account in stuck:
+            after = transfer, account
+            job = Job(f"deliver:{transfer}:{account}", "deliver", f"{transfer} {account}")
+            await _stuck(store, findings, job, f"transfer {transfer}", f"no job delivers it to {account}")
+    after = ("", "")
+    while opens and (stuck := await store.unopened(after, PAGE)):
+        for transfer, account in stuck:
+            after = transfer, account
+            job = Job(f"open:{transfer}", "open", transfer)
+            await _stuck(store, findings, job, f"transfer {transfer}", "it has no receipt, and no job opens it")
+    last = ""
+    while page := await store.jobs_from(last, PAGE):
+        for job in page:
+            last = job.key
+            if (wrong := await _baseless(store, job)) is not None:
+                await findings.add(Code.JOB, f"job {job.key}", wrong)
+        findings.saw("jobs", len(page))
+
+
+async def _stuck(store: AuditStore, findings: Findings, job: Job, subject: str, message: str) -> None:
+    await findings.add(Code.STUCK, subject, message, partial(store.add_jobs, [job]))
+
+
+async def _baseless(store: AuditStore, job: Job) -> str | None:
+    """Why a job can't be done, whatever it is tried on."""
+    try:
+        if job.kind == "deliver":
+            transfer, _, account = job.argument.partition(" ")
+            found = await store.transfer(transfer)
+            return None if any(each.account == account for each in found.deliveries) else f"{account} is no addressee"
+        if job.kind == "open":
+            return None if (await store.transfer(job.argument)).blob else "there is no packet to open"
+        if job.kind == "return":
+            given = (await store.transfer(job.argument)).deliveries
+            return None if given and given[0].receipt else "there is no receipt to give back"
+        if job.kind == timestamps.JOB:
+            await store.batch(int(job.argument))
+            return None
+        if job.kind == "revoke":
+            stored = await store.statement(job.argument)
+            return None if stored and stored.type == Revocation.TYPE else "there is no such revocation"
+    except (NotFound, ValueError) as error:
+        return str(error)
+    return f"there is no work of the kind {job.kind}"
