@@ -8,6 +8,7 @@ from sqlalchemy import func, or_, select, text
 from sqlalchemy.exc import IntegrityError
 
 from docex.core.state import BatchState
+from docex.db.api_keys import ApiKeyTables
 from docex.db.batches import BatchTables
 from docex.db.documents import DocumentTables
 from docex.db.jobs import JobTables
@@ -17,7 +18,7 @@ from docex.db.transfers import TransferTables
 from docex.errors import Conflict
 
 
-class SqlStore(DocumentTables, StatementTables, TransferTables, BatchTables, JobTables):
+class SqlStore(DocumentTables, StatementTables, TransferTables, BatchTables, JobTables, ApiKeyTables):
     """A `docex.service.ports.Store`; several processes may share one database."""
 
     async def belong_to(self, owner: str) -> None:
