@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, exists, not_, or_, true
+from sqlalchemy import ColumnElement, and_, false, not_, or_, select, true
+from sqlalchemy.orm import aliased
 
 from docex.core.access import RECEIVED, Folders
 from docex.core.state import Direction
@@ -24,12 +25,11 @@ def transfers(within: Folders) -> ColumnElement[bool]:
     """All documents of a transfer lie in the folders; of one that was not opened yet, the folder of its sender."""
     if within.everything:
         return true()
-    shown = exists().where(DocumentRow.statement == TransferDocumentRow.statement, documents(within))
-    carried = TransferDocumentRow.transfer == TransferRow.id
-    all_shown = and_(
-        exists().where(carried),
-        not_(exists().where(carried, not_(shown.correlate(TransferDocumentRow)))),
-    )
+    part = aliased(TransferDocumentRow)  # under a name of its own: the query around may be about such rows, too
+    carried = select(part.transfer).where(part.transfer == TransferRow.id)
+    shown = select(DocumentRow.number).where(DocumentRow.statement == part.statement, documents(within))
+    hidden = carried.where(not_(shown.correlate(part).exists()))
+    all_shown = and_(carried.correlate(TransferRow).exists(), not_(hidden.correlate(TransferRow).exists()))
     return or_(all_shown, and_(TransferRow.direction == Direction.RECEIVED, _sender(within)))
 
 
@@ -39,4 +39,4 @@ def _sender(within: Folders) -> ColumnElement[bool]:
         return true()
     senders = [each.removeprefix(f"{RECEIVED}/") for each in within.names if each.startswith(f"{RECEIVED}/")]
     ends = [TransferRow.peer.endswith(f":{each}", autoescape=True) for each in senders if "/" not in each]
-    return or_(not_(true()), *ends)
+    return or_(false(), *ends)
