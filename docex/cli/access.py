@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
@@ -12,6 +12,9 @@ from docex.cli.client import DEFAULT_NODE, NodeOption, TokenOption, connect
 from docex.cli.options import Json
 from docex.core.access import Role
 from docex.core.names import check_path
+from docex.errors import UsageError
+
+_ID = re.compile("[0-9a-f]{16}")
 
 
 def register(app: typer.Typer) -> None:
@@ -96,8 +99,10 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """End an API key for good, from the next call on."""
+    if not _ID.fullmatch(key_id):  # it would go into a URL, and from there into logs: it may be a whole key
+        raise UsageError("an API key's id is the 16 digits that `docex access list` shows, not the key itself")
     with connect(node, token_file) as client:
-        ended = client.json("DELETE", f"keys/{quote(key_id, safe='')}")
+        ended = client.json("DELETE", f"keys/{key_id}")
     if as_json:
         output.as_json(ended)
         return

@@ -71,7 +71,7 @@ async def make(
 async def revoke(node: Node, key_id: str) -> ApiKey:
     """End a key for good, from the next call on; doing it again changes nothing. Raises NotFound."""
     if not ID.fullmatch(key_id):
-        raise NotFound(f"there is no API key {key_id[:40]!a}")
+        raise NotFound("there is no API key with this id")  # not repeated: it may be a whole key
     return await node.store.revoke_api_key(key_id, node.now())
 
 

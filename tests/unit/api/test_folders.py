@@ -188,8 +188,8 @@ async def test_what_lies_inside_can_be_worked_with(
     assert answer.status_code == 201, answer.text
     for digest in answer.json()["statements"]:
         assert (await kept.get(f"/api/v1/statements/{digest}")).status_code == 200
-    wanted = {"statement": there.inside.statement, "reason": "x"}
-    made = (await kept.post("/api/v1/revocations", json=wanted)).json()["revocation"]
+    taken_back = {"statement": there.inside.statement, "reason": "x"}
+    made = (await kept.post("/api/v1/revocations", json=taken_back)).json()["revocation"]
     assert (await kept.get(f"/api/v1/statements/{made}")).status_code == 200
 
 
