@@ -91,19 +91,18 @@ class Caller:
     roles: frozenset[Role]
     folders: Folders = EVERYTHING
 
-    def may(self, permission: Permission) -> bool:
-        """Whether one of the roles permits it."""
-        if permission is Permission.MANAGE_KEYS and not self.folders.everything:
-            return False  # else a key for everything could be made with one for a folder
-        return any(permission in PERMITS[role] for role in self.roles)
-
     def require(self, permission: Permission) -> None:
-        """Raise Forbidden, naming the roles that would do, where none of the caller's permits this."""
-        if permission is Permission.MANAGE_KEYS and not self.folders.everything:
-            raise Forbidden("only an operator who is kept to no folders manages keys")
-        if not self.may(permission):
+        """See that the caller may do this.
+
+        Raises:
+            Forbidden: none of its roles permits it (the message names those that would), or its folders do not.
+        """
+        if not any(permission in PERMITS[role] for role in self.roles):
             needed = " or ".join(role for role in Role if permission in PERMITS[role])
             raise Forbidden(f"this needs the role {needed}; {self.name} has {describe(self.roles)}")
+        if permission is Permission.MANAGE_KEYS and not self.folders.everything:
+            # Else a key for everything could be made with one for a folder.
+            raise Forbidden("only an operator who is kept to no folders manages keys")
 
 
 def describe(roles: Collection[Role]) -> str:

@@ -6,7 +6,7 @@ from fastapi import Depends
 
 from docex.api.app import make_app
 from docex.api.permissions import NEEDS, check_caller
-from docex.core.access import Role
+from docex.core.access import Caller, Folders, Role
 from docex.service.node import Node
 from tests.fixtures.paper_nodes import NewNode
 from tests.fixtures.problems import check_problem
@@ -109,3 +109,34 @@ async def test_a_route_that_somebody_forgot_to_enter_opens_to_nobody(node: Node)
     async with httpx.AsyncClient(transport=transport, base_url="http://node", headers=headers) as client:
         check_problem(await client.get("/api/v1/forgotten"), 403, "forbidden")
     assert Depends(check_caller) in app.router.dependencies
+
+
+async def test_another_way_to_authenticate_ends_in_a_caller_and_the_same_table(node: Node, maker: Node) -> None:
+    async def by_badge(credential: str) -> Caller | None:
+        held = {"badge 7": Folders(), "badge 8": Folders(("none",))}
+        return Caller(credential, frozenset([Role.AUDITOR]), held[credential]) if credential in held else None
+
+    it = await stage(node, maker)
+    app = make_app(node, TOKEN, interval=1)
+    app.state.authenticators = (*app.state.authenticators, by_badge)
+    path = f"/api/v1/documents/{it.document.path}"
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://node") as client:
+
+        async def get(badge: str, query: str) -> httpx.Response:
+            return await client.get(path + query, headers={"authorization": f"Bearer {badge}"})
+
+        assert (await get("badge 7", "?details=true")).status_code == 200
+        assert "badge 7 has auditor" in check_problem(await get("badge 7", ""), 403, "forbidden")["detail"]
+        check_problem(await get("badge 8", "?details=true"), 404, "not_found")
+        check_problem(await get("badge 9", "?details=true"), 401, "unauthorised")
+
+
+@pytest.mark.parametrize(
+    "query", ["?details=true&details=false", "?details=0", "?details=off", "?Details=true", "?details="]
+)
+async def test_no_way_to_ask_gives_an_auditor_a_document(url: str, node: Node, maker: Node, query: str) -> None:
+    it = await stage(node, maker)
+    async with bearing(url, await key_for(node, Role.AUDITOR)) as client:
+        answer = await client.get(f"/api/v1/documents/{it.document.path}{query}")
+    assert answer.status_code in (403, 422)
+    assert it.document.path.encode() not in answer.content.replace(query.encode(), b"")

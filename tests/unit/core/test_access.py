@@ -57,7 +57,11 @@ def test_a_refusal_names_the_roles_that_would_do() -> None:
 def test_an_operator_kept_to_folders_makes_no_keys() -> None:
     """It could make one for everything. No key is such; another way of authenticating may say so."""
     caller = Caller("x", frozenset([Role.OPERATOR]), Folders(("a",)))
-    assert caller.may(Permission.READ)
-    assert not caller.may(Permission.MANAGE_KEYS)
+    caller.require(Permission.READ)
     with pytest.raises(Forbidden, match="kept to no folders"):
         caller.require(Permission.MANAGE_KEYS)
+
+
+def test_whoever_is_no_operator_is_told_the_role_whatever_its_folders() -> None:
+    with pytest.raises(Forbidden, match="needs the role operator; x has supplier"):
+        Caller("x", frozenset([Role.SUPPLIER]), Folders(("a",))).require(Permission.MANAGE_KEYS)
