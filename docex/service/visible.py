@@ -30,9 +30,11 @@ async def shows(node: Node, stored: StoredStatement, within: Folders) -> bool:
         return await _shows_transfer(node, stored.digest, within)
     if isinstance(body, Receipt):
         return await _shows_transfer(node, body.transfer, within)
-    if isinstance(body, Revocation | Link):  # about another statement; no chain of them, since neither takes its like
+    if isinstance(body, Revocation | Link):
         about = await node.store.statement(body.statement)
-        return about is not None and about.type not in (Revocation.TYPE, Link.TYPE) and await shows(node, about, within)
+        # No chain of statements about statements: it would be as long as somebody likes.
+        ends = (Revocation.TYPE,) if isinstance(body, Revocation) else (Revocation.TYPE, Link.TYPE)
+        return about is not None and about.type not in ends and await shows(node, about, within)
     return False
 
 
