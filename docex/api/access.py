@@ -1,19 +1,16 @@
-"""Who may call: people carry the node's API token; other nodes are known by the statements they bring."""
+"""What the routes share: the node that they serve, and bodies read within limits of size and time."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 from collections.abc import AsyncIterator
 from time import monotonic
 from typing import Annotated
 
 from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from docex.core.statement import MAX_TOKEN_BYTES
-from docex.errors import DocexError, LengthRequired, LimitExceeded, Unauthorised
+from docex.errors import DocexError, LengthRequired, LimitExceeded
 from docex.service.node import Node
 
 PATIENCE = 60.0
@@ -22,8 +19,6 @@ SLOWEST = 10_000
 """Bytes a second that a client must send on the whole, once it has used up its patience."""
 
 _MAX_DIGITS = 19
-
-_bearer = HTTPBearer(auto_error=False, description="the token in the node's data folder (`api-token`)")
 
 
 class TooSlow(DocexError):
@@ -37,23 +32,6 @@ def node_of(request: Request) -> Node:
     node = request.app.state.node
     assert isinstance(node, Node)
     return node
-
-
-def check_token(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> None:
-    """Let a request pass that carries the API token.
-
-    Raises:
-        Unauthorised: it carries none, or another one.
-    """
-    given = credentials.credentials if credentials else ""
-    if not given:  # else it would be right where, by some mistake, the node's own token is empty
-        raise Unauthorised("this needs the node's API token: Authorization: Bearer …")
-    # Digests of equal length: the comparison tells nothing about the token, its length included.
-    digests = [hashlib.sha256(text.encode()).digest() for text in (given, request.app.state.token)]
-    if not hmac.compare_digest(*digests):
-        raise Unauthorised("this needs the node's API token: Authorization: Bearer …")
 
 
 async def read_statement(request: Request) -> str:
@@ -117,4 +95,3 @@ def content_length(request: Request) -> int:
 
 
 NodeOf = Annotated[Node, Depends(node_of)]
-People = Depends(check_token)

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from docex import __version__
-from docex.api import documents, exchange, health, problems, revocations, statements, transfers
+from docex.api import api_keys, documents, exchange, health, problems, revocations, statements, transfers
+from docex.api.permissions import check_caller, ways_to_authenticate
 from docex.service import worker
 from docex.service.node import Node
 
@@ -23,7 +24,7 @@ def make_app(node: Node, token: str, *, interval: float) -> FastAPI:
 
     Args:
         node: what it serves.
-        token: what people's requests must carry as a bearer token.
+        token: the operator's bearer token, with which the first API keys are made.
         interval: seconds between two looks for work.
     """
 
@@ -43,13 +44,14 @@ def make_app(node: Node, token: str, *, interval: float) -> FastAPI:
         version=__version__,
         description=_DESCRIPTION,
         lifespan=lifespan,
+        dependencies=[Depends(check_caller)],  # of every route, whichever module adds it
         docs_url=None,
         redoc_url=None,
     )
     app.state.node = node
-    app.state.token = token
+    app.state.authenticators = ways_to_authenticate(node, token)
     app.state.arriving = {}
     problems.install(app)
-    for module in (health, documents, transfers, statements, revocations, exchange):
+    for module in (health, documents, transfers, statements, revocations, api_keys, exchange):
         app.include_router(module.router)
     return app

@@ -10,8 +10,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from docex.api.access import NodeOf, People, body, content_length
+from docex.api.access import NodeOf, body, content_length
+from docex.api.permissions import CallerOf, People
 from docex.api.views import Digest, DocumentPage, DocumentView
+from docex.core.access import Permission
 from docex.core.claims import KINDS
 from docex.core.digest import parse_digest
 from docex.service import deposits, revocations
@@ -25,12 +27,13 @@ _DEFAULT_MEDIA_TYPE = "application/octet-stream"
 @router.get("")
 async def list_documents(
     node: NodeOf,
+    caller: CallerOf,
     folder: Annotated[str, Query(description="list this folder and those below it")] = "",
     cursor: Annotated[str, Query(description="`next` of the page before")] = "",
     limit: Annotated[int, Query(ge=1, le=deposits.MAX_PAGE)] = 100,
 ) -> DocumentPage:
     """The newest version of each document in a folder and below it, by path."""
-    found = await deposits.documents(node, folder.strip("/"), cursor, limit)
+    found = await deposits.documents(node, folder.strip("/"), cursor, limit, within=caller.folders)
     more = found[-1].path if len(found) == limit else None
     against = await revocations.taken_back(node, [each.statement for each in found])
     views = [DocumentView.of(each, against.get(each.statement, TakenBack())) for each in found]
@@ -40,6 +43,7 @@ async def list_documents(
 @router.put("/{path:path}", status_code=201)
 async def deposit(
     node: NodeOf,
+    caller: CallerOf,
     request: Request,
     path: str,
     kind: Annotated[str, Query(description=f"one of {', '.join(KINDS)}")] = "other",
@@ -60,6 +64,7 @@ async def deposit(
         media_type=media_type,
         kind=kind,
         supersedes=supersedes,
+        within=caller.folders,
     )
     return DocumentView.of(stored, TakenBack())
 
@@ -67,12 +72,15 @@ async def deposit(
 @router.get("/{path:path}", response_class=StreamingResponse)
 async def read(
     node: NodeOf,
+    caller: CallerOf,
     path: str,
     version: Annotated[int | None, Query(ge=1, lt=1 << 31)] = None,
     details: Annotated[bool, Query(description="describe the document instead of sending it")] = False,
 ) -> Response:
     """The document itself, decrypted, or with `details=true` what is known about it."""
-    document = await deposits.find(node, path, version)
+    if not details:
+        caller.require(Permission.READ)
+    document = await deposits.find(node, path, version, within=caller.folders)
     if details:
         against = await revocations.taken_back(node, [document.statement])
         view = DocumentView.of(document, against.get(document.statement, TakenBack()))

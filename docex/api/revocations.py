@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from docex.api.access import NodeOf, People, read_all
+from docex.api.access import NodeOf, read_all
+from docex.api.permissions import CallerOf, People
 from docex.api.views import RevocationRequest, RevocationView, when
 from docex.core.claims import Revocation
 from docex.service import revocations
@@ -26,7 +27,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/revocations", status_code=201, responses=_PROBLEMS, openapi_extra={"requestBody": _REQUEST_BODY})
-async def revoke(node: NodeOf, request: Request) -> RevocationView:
+async def revoke(node: NodeOf, caller: CallerOf, request: Request) -> RevocationView:
     """Revoke a statement that this member issued, for good.
 
     Answered when the revocation is signed and durable. It is anchored and recorded with the Notary soon after.
@@ -36,7 +37,7 @@ async def revoke(node: NodeOf, request: Request) -> RevocationView:
         wanted = RevocationRequest.model_validate_json(await read_all(request, _MAX_REQUEST))
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from None
-    made = await revocations.revoke(node, wanted.statement, wanted.reason, wanted.effective)
+    made = await revocations.revoke(node, wanted.statement, wanted.reason, wanted.effective, within=caller.folders)
     claim = made.body
     assert isinstance(claim, Revocation)
     return RevocationView(

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from docex.api.access import NodeOf, People, read_all
+from docex.api.access import NodeOf, read_all
+from docex.api.permissions import CallerOf, People
 from docex.api.views import Digest
 from docex.errors import LimitExceeded, UsageError
 from docex.service import notarise
@@ -35,7 +36,7 @@ class NotarisedView(BaseModel):
 
 
 @router.post("/statements", status_code=201, responses=_PROBLEMS, openapi_extra={"requestBody": _BODY})
-async def add(node: NodeOf, request: Request) -> NotarisedView:
+async def add(node: NodeOf, caller: CallerOf, request: Request) -> NotarisedView:
     """Notarise document and link statements that were signed elsewhere with this member's keys.
 
     The body is JSON Lines: each line a JSON string with one statement (a compact JWS). All are taken or none. Answered
@@ -44,7 +45,8 @@ async def add(node: NodeOf, request: Request) -> NotarisedView:
     lines = (await read_all(request, _MAX_REQUEST)).splitlines()
     if len(lines) > notarise.MAX_STATEMENTS:  # before anything is made of them
         raise LimitExceeded(f"at most {notarise.MAX_STATEMENTS} statements are taken at once")
-    taken = await notarise.notarise(node, [_token(*each) for each in enumerate(lines, 1)])
+    tokens = [_token(*each) for each in enumerate(lines, 1)]
+    taken = await notarise.notarise(node, tokens, within=caller.folders)
     return NotarisedView(statements=list(taken.digests), new=taken.new)
 
 

@@ -10,7 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
-from docex.api.access import NodeOf, People, read_all
+from docex.api.access import NodeOf, read_all
+from docex.api.permissions import CallerOf, People
 from docex.api.views import Digest, StatementView, TransferPage, TransferRequest, TransferView
 from docex.core import proof
 from docex.core.digest import parse_digest
@@ -18,6 +19,7 @@ from docex.core.state import Direction
 from docex.errors import NotFound, UsageError
 from docex.service import proofs, transfers
 from docex.service.node import Node
+from docex.service.visible import find_statement
 
 router = APIRouter(prefix="/api/v1", tags=["transfers"], dependencies=[People])
 
@@ -27,25 +29,27 @@ _REQUEST_BODY = {"content": {"application/json": {"schema": TransferRequest.mode
 
 
 @router.post("/transfers", status_code=202, openapi_extra={"requestBody": _REQUEST_BODY})
-async def create_transfer(node: NodeOf, request: Request) -> TransferView:
+async def create_transfer(node: NodeOf, caller: CallerOf, request: Request) -> TransferView:
     """Seal documents to members; delivery goes on in the background until each has the packet."""
     # Read here, and not by the framework: that reads any number of bytes before it looks at who asks.
     try:
         wanted = TransferRequest.model_validate_json(await read_all(request, _MAX_REQUEST))
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from None
-    return TransferView.of(await transfers.create(node, wanted.documents, wanted.to))
+    made = await transfers.create(node, wanted.documents, wanted.to, within=caller.folders)
+    return TransferView.of(made)
 
 
 @router.get("/transfers")
 async def list_transfers(
     node: NodeOf,
+    caller: CallerOf,
     direction: Direction | None = None,
     cursor: Annotated[str, Query(description="`next` of the page before")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> TransferPage:
     """Transfers sent and received, newest first."""
-    found = await node.store.transfers(direction, _cursor(cursor), limit)
+    found = await node.store.transfers(direction, _cursor(cursor), limit, caller.folders)
     more = f"{found[-1].created}~{found[-1].id}" if len(found) == limit else None
     return TransferPage(transfers=[TransferView.of(each) for each in found], next=more)
 
@@ -60,15 +64,15 @@ def _cursor(text: str) -> tuple[int, str] | None:
 
 
 @router.get("/transfers/{transfer}")
-async def read_transfer(node: NodeOf, transfer: Digest) -> TransferView:
+async def read_transfer(node: NodeOf, caller: CallerOf, transfer: Digest) -> TransferView:
     """One transfer and where it stands with each addressee."""
-    return TransferView.of(await node.store.transfer(transfer))
+    return TransferView.of(await node.store.transfer(transfer, caller.folders))
 
 
 @router.get("/transfers/{transfer}/packet", response_class=StreamingResponse)
-async def read_packet(node: NodeOf, transfer: Digest) -> Response:
+async def read_packet(node: NodeOf, caller: CallerOf, transfer: Digest) -> Response:
     """The packet as it travels: for opening it away from the node."""
-    found = await node.store.transfer(transfer)
+    found = await node.store.transfer(transfer, caller.folders)
     if found.blob is None:
         raise NotFound("the packet of this transfer has not arrived yet")
     info = await node.blobs.stat(found.blob)
@@ -83,18 +87,19 @@ async def _chunks(node: Node, blob: str) -> AsyncIterator[bytes]:
 
 
 @router.get("/statements/{digest}")
-async def read_statement(node: NodeOf, digest: Digest) -> StatementView:
+async def read_statement(node: NodeOf, caller: CallerOf, digest: Digest) -> StatementView:
     """A statement that this node holds."""
-    found = await node.store.statement(digest)
+    found = await find_statement(node, digest, caller.folders)
     if found is None:
         raise NotFound(f"there is no statement with the digest {digest}")
     return StatementView(digest=found.digest, type=found.type, issuer=found.issuer, token=found.token)
 
 
 @router.get("/proofs/{digest}")
-async def read_proof(node: NodeOf, digest: Digest, standalone: bool = False) -> Response:
+async def read_proof(node: NodeOf, caller: CallerOf, digest: Digest, standalone: bool = False) -> Response:
     """The proof for a statement, or for the newest document with this digest: everything an auditor needs.
 
     With `standalone`, also what shows without a network, from the latest block's hash on, what the ledger says.
     """
-    return Response(proof.dump(await proofs.build(node, digest, standalone=standalone)), media_type="application/json")
+    made = await proofs.build(node, digest, standalone=standalone, within=caller.folders)
+    return Response(proof.dump(made), media_type="application/json")

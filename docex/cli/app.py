@@ -55,6 +55,7 @@ COMMANDS = (
     Command("acknowledge", "docex.cli.exchange", NODE, "Open a received packet here and send its signed receipt."),
     Command("proof", "docex.cli.exchange", NODE, "Fetch the proof for a document or a statement."),
     Command("revoke", "docex.cli.revoke", NODE, "Take a document or a statement back, saying why."),
+    Command("access", "docex.cli.access", NODE, "Say who may call a node: API keys, roles, folders."),
     Command("verify", "docex.cli.verify", CHECKS, "Check a document and its proof, trusting no one."),
     Command("trust", "docex.cli.trust", CHECKS, "Say which networks your checks rely on."),
     Command("demo", "docex.cli.demo", CHECKS, "Four members exchange certificates, on real nodes and a real chain."),

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 NodeOption = Annotated[str, typer.Option("--node", metavar="URL", envvar="DOCEX_NODE", help="Your node.")]
 TokenOption = Annotated[
     Path | None,
-    typer.Option("--token-file", metavar="FILE", help="The node's api-token file (or set DOCEX_API_TOKEN[_FILE])."),
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        help="A file with your API key, or the node's api-token (or set DOCEX_API_TOKEN[_FILE]).",
+    ),
 ]
 DEFAULT_NODE = "http://127.0.0.1:8080"
 _PROBLEM = re.compile("urn:docex:problem:([a-z0-9_]{1,64})")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from docex.core.access import Caller, Folders, Role
 from docex.core.ledger_types import Anchor
 
 
@@ -140,3 +141,26 @@ class PacketRecord:
     payload: str | None
     payload_size: int | None
     size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key that opens the node's API to somebody. Its secret is not kept, only that one's SHA-256.
+
+    ``last_used`` is coarse: it is noted once a minute at most.
+    """
+
+    id: str
+    name: str
+    roles: frozenset[Role]
+    folders: Folders
+    digest: bytes = field(repr=False)
+    created: int
+    expires: int | None = None
+    last_used: int | None = None
+    revoked: int | None = None
+
+    @property
+    def caller(self) -> Caller:
+        """Who brings it."""
+        return Caller(f"key {self.id}", self.roles, self.folders)

@@ -8,10 +8,12 @@ from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
+from docex.core.access import EVERYTHING, Folders
 from docex.core.claims import Revocation
 from docex.core.state import Job, StoredDocument, StoredStatement
 from docex.core.statement import Statement
 from docex.db import rows
+from docex.db import within as bounds
 from docex.db.models import DocumentRow, StatementRow
 from docex.db.tables import RACES, Tables
 from docex.errors import Conflict, NotFound
@@ -40,11 +42,11 @@ class DocumentTables(Tables):
             raise NotFound(f"there is no document {path!r}" + (f" version {version}" if version is not None else ""))
         return rows.document(row)
 
-    async def document_by_digest(self, digest: str) -> StoredDocument | None:
+    async def document_by_digest(self, digest: str, within: Folders = EVERYTHING) -> StoredDocument | None:
         """See the protocol."""
         query = (
             select(DocumentRow)
-            .where(or_(DocumentRow.statement == digest, DocumentRow.digest == digest))
+            .where(or_(DocumentRow.statement == digest, DocumentRow.digest == digest), bounds.documents(within))
             .order_by(DocumentRow.number.desc())
             .limit(1)
         )
@@ -52,14 +54,22 @@ class DocumentTables(Tables):
             row = await session.scalar(query)
         return rows.document(row) if row else None
 
-    async def documents(self, folder: str, after: str, limit: int) -> Sequence[StoredDocument]:
+    async def documents(
+        self, folder: str, after: str, limit: int, within: Folders = EVERYTHING
+    ) -> Sequence[StoredDocument]:
         """See the protocol."""
-        query = select(DocumentRow).where(DocumentRow.newest, DocumentRow.path > after)
-        if folder:  # a range, not a pattern: it uses the index and needs no escaping ("0" follows "/")
-            query = query.where(DocumentRow.path > folder + "/", DocumentRow.path < folder + "0")
+        query = select(DocumentRow).where(DocumentRow.newest, DocumentRow.path > after, bounds.documents(within))
+        if folder:
+            query = query.where(bounds.inside(folder))
         async with self._reading() as session:
             found = await session.scalars(query.order_by(DocumentRow.path).limit(limit))
             return [rows.document(row) for row in found]
+
+    async def shows(self, statement: str, within: Folders) -> bool:
+        """See the protocol."""
+        query = select(DocumentRow.number).where(DocumentRow.statement == statement, bounds.documents(within)).limit(1)
+        async with self._reading() as session:
+            return await session.scalar(query) is not None
 
     async def taking_back(self, statements: Sequence[str]) -> Sequence[StoredStatement]:
         """See the protocol."""

@@ -189,3 +189,19 @@ class RetiredNonceRow(Base):
     chain_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     account: Mapped[str] = mapped_column(String(42), primary_key=True)
     nonce: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+
+
+class ApiKeyRow(Base):
+    """A key to the API: of its secret only the SHA-256. ``roles`` with spaces between, ``folders`` as JSON."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    roles: Mapped[str] = mapped_column(String(100))
+    folders: Mapped[str] = mapped_column(Text)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+    created: Mapped[int] = mapped_column(BigInteger)
+    expires: Mapped[int | None] = mapped_column(BigInteger)
+    last_used: Mapped[int | None] = mapped_column(BigInteger)
+    revoked: Mapped[int | None] = mapped_column(BigInteger)

@@ -8,6 +8,7 @@ from sqlalchemy import func, or_, select, text
 from sqlalchemy.exc import IntegrityError
 
 from docex.core.state import BatchState
+from docex.db.api_keys import ApiKeyTables
 from docex.db.audit import AuditTables
 from docex.db.batches import BatchTables
 from docex.db.documents import DocumentTables
@@ -18,7 +19,7 @@ from docex.db.transfers import TransferTables
 from docex.errors import Conflict
 
 
-class SqlStore(DocumentTables, StatementTables, TransferTables, BatchTables, JobTables, AuditTables):
+class SqlStore(DocumentTables, StatementTables, TransferTables, BatchTables, JobTables, AuditTables, ApiKeyTables):
     """A `docex.service.ports.Store`; several processes may share one database."""
 
     async def belong_to(self, owner: str) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from docex.core.access import EVERYTHING, Folders
 from docex.core.state import (
     DeliveryState,
     Direction,
@@ -17,6 +18,7 @@ from docex.core.state import (
 )
 from docex.core.statement import Statement
 from docex.db import rows
+from docex.db import within as bounds
 from docex.db.models import DeliveryRow, StatementRow, TransferDocumentRow, TransferRow
 from docex.db.tables import Tables
 from docex.errors import Conflict, NotFound
@@ -70,13 +72,13 @@ class TransferTables(Tables):
         for position, digest in enumerate(documents):
             session.add(TransferDocumentRow(transfer=transfer, position=position, statement=digest))
 
-    async def transfer(self, transfer: str) -> StoredTransfer:
+    async def transfer(self, transfer: str, within: Folders = EVERYTHING) -> StoredTransfer:
         """See the protocol."""
         async with self._reading() as session:
-            return await self._load(session, transfer)
+            return await self._load(session, transfer, within)
 
-    async def _load(self, session: AsyncSession, transfer: str) -> StoredTransfer:
-        row = await session.get(TransferRow, transfer)
+    async def _load(self, session: AsyncSession, transfer: str, within: Folders = EVERYTHING) -> StoredTransfer:
+        row = await session.scalar(select(TransferRow).where(TransferRow.id == transfer, bounds.transfers(within)))
         if row is None:
             raise NotFound(f"there is no transfer {transfer}")
         return (await self._load_all(session, [row]))[0]
@@ -98,10 +100,15 @@ class TransferTables(Tables):
         return [rows.transfer(row, documents[row.id], deliveries[row.id]) for row in found]
 
     async def transfers(
-        self, direction: Direction | None, before: tuple[int, str] | None, limit: int
+        self,
+        direction: Direction | None,
+        before: tuple[int, str] | None,
+        limit: int,
+        within: Folders = EVERYTHING,
     ) -> Sequence[StoredTransfer]:
         """See the protocol."""
-        query = select(TransferRow).order_by(TransferRow.created.desc(), TransferRow.id.desc()).limit(limit)
+        query = select(TransferRow).where(bounds.transfers(within))
+        query = query.order_by(TransferRow.created.desc(), TransferRow.id.desc()).limit(limit)
         if direction is not None:
             query = query.where(TransferRow.direction == direction)
         if before is not None:
@@ -109,13 +116,13 @@ class TransferTables(Tables):
         async with self._reading() as session:
             return await self._load_all(session, list(await session.scalars(query)))
 
-    async def transfers_of(self, statement: str) -> Sequence[StoredTransfer]:
+    async def transfers_of(self, statement: str, within: Folders = EVERYTHING) -> Sequence[StoredTransfer]:
         """See the protocol."""
         query = (
             select(TransferRow)
             .join(TransferDocumentRow, TransferDocumentRow.transfer == TransferRow.id)
             .join(StatementRow, StatementRow.digest == TransferRow.id)
-            .where(TransferDocumentRow.statement == statement)
+            .where(TransferDocumentRow.statement == statement, bounds.transfers(within))
             .order_by(StatementRow.sequence)  # two may be signed in the same second: the order of arrival tells
         )
         async with self._reading() as session:

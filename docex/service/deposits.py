@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 
 from docex.core import names, packet
+from docex.core.access import EVERYTHING, Folders
 from docex.core.age.streams import Destination
 from docex.core.claims import Document
 from docex.core.digest import parse_digest
@@ -23,6 +24,7 @@ from docex.core.state import StoredDocument
 from docex.errors import Conflict, DigestMismatch, LimitExceeded, NameInvalid, NotFound, UsageError
 from docex.service.node import Node
 from docex.service.streams import AsyncSource, on_thread, write_blob
+from docex.service.visible import find_statement
 
 MAX_PAGE = 1000
 MAX_PATH_BYTES = 950  # the blob's path, which is a little longer, has to fit what stores take
@@ -38,10 +40,12 @@ async def deposit(
     media_type: str = "application/octet-stream",
     kind: str = "other",
     supersedes: str | None = None,
+    within: Folders = EVERYTHING,
 ) -> StoredDocument:
     """Take a document of ``size`` bytes; returns its new version, once durable.
 
     Raises:
+        NotFound: the path is not in the folders that the caller is kept to.
         NameInvalid: the path is not allowed.
         LimitExceeded: the document is larger than this node takes.
         DigestMismatch: there were fewer or more bytes than ``size``.
@@ -50,10 +54,12 @@ async def deposit(
     """
     if len(names.check_path(path).encode()) > MAX_PATH_BYTES:
         raise NameInvalid(f"the path of a deposit has at most {MAX_PATH_BYTES} bytes")
+    if path not in within:
+        raise _no_document(path)
     if size > node.limits.document_size:
         raise LimitExceeded(f"documents of more than {node.limits.document_size} bytes are not taken")
     if supersedes is not None:
-        await _check_superseded(node, supersedes)
+        await _check_superseded(node, supersedes, within)
     blob = f"documents/{path}/{secrets.token_hex(16)}.age"
     source = AsyncSource(chunks, asyncio.get_running_loop())
     document = DocumentSource(path, size, lambda: nullcontext(source), media_type, kind, supersedes)
@@ -92,21 +98,28 @@ async def deposit(
     return await node.store.add_document(stored, [statement])
 
 
-async def _check_superseded(node: Node, digest: str) -> None:
-    old = await node.store.statement(str(parse_digest(digest)))
+async def _check_superseded(node: Node, digest: str, within: Folders) -> None:
+    old = await find_statement(node, str(parse_digest(digest)), within)
     if old is None or old.type != Document.TYPE or old.issuer != node.account:
         raise UsageError(f"{digest} is not a document statement of this member: it can't be superseded")
 
 
-async def find(node: Node, path: str, version: int | None = None) -> StoredDocument:
+async def find(node: Node, path: str, version: int | None = None, *, within: Folders = EVERYTHING) -> StoredDocument:
     """The newest or the given version of a document.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is none in the folders that the caller is kept to; the message does not tell whether elsewhere.
     """
-    if not _storable(path):
-        raise NotFound(f"there is no document {path!a}")
-    return await node.store.document(path, version)
+    if not _storable(path) or path not in within:
+        raise _no_document(path)
+    try:
+        return await node.store.document(path, version)
+    except NotFound:
+        raise _no_document(path) from None
+
+
+def _no_document(path: str) -> NotFound:
+    return NotFound(f"there is no document {path!a}, or not in this version")
 
 
 def _storable(text: str) -> bool:
@@ -114,7 +127,9 @@ def _storable(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-async def documents(node: Node, folder: str, after: str, limit: int) -> Sequence[StoredDocument]:
+async def documents(
+    node: Node, folder: str, after: str, limit: int, *, within: Folders = EVERYTHING
+) -> Sequence[StoredDocument]:
     """The newest versions in a folder and below, by path.
 
     Raises:
@@ -125,7 +140,7 @@ async def documents(node: Node, folder: str, after: str, limit: int) -> Sequence
         raise UsageError("this cursor is not one of this list")
     if not 1 <= limit <= MAX_PAGE:
         raise UsageError(f"limit must be 1 to {MAX_PAGE}")
-    return await node.store.documents(names.check_folder(folder), after, limit)
+    return await node.store.documents(names.check_folder(folder), after, limit, within)
 
 
 @asynccontextmanager

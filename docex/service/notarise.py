@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from docex.core import statement
+from docex.core.access import EVERYTHING, Folders
 from docex.core.claims import Document, Link
 from docex.core.statement import Statement
-from docex.errors import Forbidden, LimitExceeded, StatementInvalid, UsageError
+from docex.errors import Forbidden, LimitExceeded, NotFound, StatementInvalid, UsageError
 from docex.service.node import CLOCK_SKEW, Node, check_signer
+from docex.service.visible import find_statement, states_path_in
 
 MAX_STATEMENTS = 1000
 """In one call: more would keep others waiting for the database."""
@@ -30,7 +32,7 @@ class Notarised:
     new: int
 
 
-async def notarise(node: Node, tokens: Sequence[str]) -> Notarised:
+async def notarise(node: Node, tokens: Sequence[str], *, within: Folders = EVERYTHING) -> Notarised:
     """Take statements of this member; returns once all are durable. Doing it again changes nothing.
 
     Raises:
@@ -39,6 +41,7 @@ async def notarise(node: Node, tokens: Sequence[str]) -> Notarised:
         StatementInvalid, SignatureInvalid: one is malformed, of another type than `TYPES`, or dated in the future; the
             message tells which. Then none is taken, here and below.
         Forbidden: one is another member's, or its key is no valid signing key of this one.
+        NotFound: one is about what does not lie in the folders that the caller is kept to.
         LedgerError: a key other than the node's own can't be looked up now.
     """
     if not tokens:
@@ -49,6 +52,9 @@ async def notarise(node: Node, tokens: Sequence[str]) -> Notarised:
     account = node.account
     # On a thread: a thousand signatures take a fifth of a second, in which the node has other things to do.
     statements = await asyncio.to_thread(lambda: [_check(*each, account, latest) for each in enumerate(tokens, 1)])
+    if not within.everything:
+        for number, each in enumerate(statements, 1):
+            await _check_place(node, number, each, within)
     by_key = {each.kid: each for each in statements if each.kid != node.signer.kid}
     for each in by_key.values():
         await check_signer(node, each, node.now())
@@ -68,3 +74,11 @@ def _check(number: int, token: str, account: str, latest: int) -> Statement:
     if said.issued_at > latest:
         raise StatementInvalid(f"statement {number} is dated in the future")
     return said
+
+
+async def _check_place(node: Node, number: int, said: Statement, within: Folders) -> None:
+    body = said.body
+    other = body.statement if isinstance(body, Link) else body.supersedes if isinstance(body, Document) else None
+    placed = isinstance(body, Link) or states_path_in(node, said, within)
+    if not placed or (other is not None and await find_statement(node, other, within) is None):
+        raise NotFound(f"statement {number} is about a document that is not there")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Mapping, Sequence
 from typing import Protocol
 
+from docex.core.access import EVERYTHING, Folders
 from docex.core.ledger_types import Anchor, Member, PublishedKey
 from docex.core.proof import Inclusion, LedgerEvidence, Proof
 from docex.core.state import (
     Anchored,
+    ApiKey,
     Batch,
     BatchState,
     DeliveryState,
@@ -23,7 +25,12 @@ from docex.core.statement import Statement
 
 
 class Store(Protocol):
-    """The state of record. Each method is one database transaction, durable when it returns."""
+    """The state of record. Each method is one database transaction, durable when it returns.
+
+    With ``within``, a query sees what lies in those folders as if nothing else were there. A document lies where this
+    node shows it, a transfer where all of its documents do; one that was received and not opened lies in its sender's
+    folder (`docex.core.access.RECEIVED`).
+    """
 
     async def add_document(self, document: StoredDocument, statements: Sequence[Statement]) -> StoredDocument:
         """Keep a new version with its statements; the version number is given here and returned."""
@@ -31,11 +38,16 @@ class Store(Protocol):
     async def document(self, path: str, version: int | None = None) -> StoredDocument:
         """The newest or the given version; raises NotFound."""
 
-    async def document_by_digest(self, digest: str) -> StoredDocument | None:
+    async def document_by_digest(self, digest: str, within: Folders = EVERYTHING) -> StoredDocument | None:
         """The newest document whose own digest or whose statement's digest this is."""
 
-    async def documents(self, folder: str, after: str, limit: int) -> Sequence[StoredDocument]:
+    async def documents(
+        self, folder: str, after: str, limit: int, within: Folders = EVERYTHING
+    ) -> Sequence[StoredDocument]:
         """Newest versions under a folder at any depth, by path, those behind ``after``."""
+
+    async def shows(self, statement: str, within: Folders) -> bool:
+        """Whether a document with this statement lies in one of the folders."""
 
     async def statement(self, digest: str) -> StoredStatement | None:
         """The statement with this digest."""
@@ -54,15 +66,19 @@ class Store(Protocol):
     ) -> StoredTransfer:
         """Keep a transfer, its statements and what must be done about it. One that is known is returned unchanged."""
 
-    async def transfer(self, transfer: str) -> StoredTransfer:
+    async def transfer(self, transfer: str, within: Folders = EVERYTHING) -> StoredTransfer:
         """The transfer with this id; raises NotFound."""
 
     async def transfers(
-        self, direction: Direction | None, before: tuple[int, str] | None, limit: int
+        self,
+        direction: Direction | None,
+        before: tuple[int, str] | None,
+        limit: int,
+        within: Folders = EVERYTHING,
     ) -> Sequence[StoredTransfer]:
         """Transfers, newest first, those older than ``before`` (its creation time and id)."""
 
-    async def transfers_of(self, statement: str) -> Sequence[StoredTransfer]:
+    async def transfers_of(self, statement: str, within: Folders = EVERYTHING) -> Sequence[StoredTransfer]:
         """Transfers that carried the document with this statement, in the order in which they came here."""
 
     async def set_packet(self, transfer: str, blob: str, jobs: Sequence[Job]) -> StoredTransfer:
@@ -105,6 +121,21 @@ class Store(Protocol):
 
     async def set_timestamp(self, number: int, token: bytes) -> None:
         """Keep a timestamp of a batch, whatever state that is in. The first stands: it is the earliest."""
+
+    async def add_api_key(self, key: ApiKey) -> None:
+        """Keep a new API key; raises Conflict when there is one with its id."""
+
+    async def api_key(self, key: str) -> ApiKey:
+        """The API key with this id, whatever its state; raises NotFound."""
+
+    async def api_keys(self) -> Sequence[ApiKey]:
+        """All API keys, oldest first."""
+
+    async def use_api_key(self, key: str, now: int, coarse: int) -> None:
+        """Note that a key was used, unless that was noted less than ``coarse`` seconds ago."""
+
+    async def revoke_api_key(self, key: str, now: int) -> ApiKey:
+        """End a key for good; one that is revoked stays as it is. Raises NotFound."""
 
     async def counts(self) -> dict[str, int]:
         """How many rows of each sort there are, and how many statements have no final anchor."""

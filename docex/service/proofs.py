@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from docex.core import merkle, proof
+from docex.core.access import EVERYTHING, Folders
 from docex.core.claims import Revocation
 from docex.core.state import Batch, BatchState, StoredStatement
 from docex.errors import Conflict, NotFound
 from docex.service.node import Node
+from docex.service.visible import find_statement
 
 
-async def build(node: Node, digest: str, *, standalone: bool = False) -> proof.Proof:
+async def build(node: Node, digest: str, *, standalone: bool = False, within: Folders = EVERYTHING) -> proof.Proof:
     """The proof for a statement, named by its own digest or by that of the document it is about.
 
     Statements about it come along: what revokes or replaces it, and transfers that carried it, with their receipts.
@@ -21,19 +23,22 @@ async def build(node: Node, digest: str, *, standalone: bool = False) -> proof.P
     A ``standalone`` proof also holds what shows, from the latest block's hash on, that the ledger says all of this; it
     leaves out what is not final yet.
 
+    For a caller who is kept to folders it leaves out transfers with documents from elsewhere, whose receipts name them.
+    What takes a document back is part of its proof wherever that lies: without it, the proof would say too much.
+
     Raises:
-        NotFound: there is no such statement here.
+        NotFound: there is no such statement here, or not in these folders.
         Conflict: a standalone proof is asked for, and the statement is not final on the ledger yet.
         UsageError, LedgerError: a standalone proof can't be made (see `ports.Ledger.evidence`).
     """
-    stored = await node.store.statement(digest)
+    stored = await find_statement(node, digest, within)
     if stored is None:
-        document = await node.store.document_by_digest(digest)
+        document = await node.store.document_by_digest(digest, within)
         stored = await node.store.statement(document.statement) if document else None
     if stored is None:
         raise NotFound(f"there is no statement or document with the digest {digest}")
     collected = _Collected(node, {})
-    related = [await collected.evidence(each) for each in await _related(node, stored)]
+    related = [await collected.evidence(each) for each in await _related(node, stored, within)]
     network = proof.Network(node.network.chain_id, node.network.directory, node.network.notary)
     main = await _timestamped(node, stored, await collected.evidence(stored))
     made = proof.Proof(network, main, tuple(related))
@@ -60,12 +65,12 @@ async def evidence(node: Node, stored: StoredStatement) -> proof.Evidence:
     return await _Collected(node, {}).evidence(stored)
 
 
-async def _related(node: Node, stored: StoredStatement) -> list[StoredStatement]:
+async def _related(node: Node, stored: StoredStatement, within: Folders) -> list[StoredStatement]:
     """A document's transfers, each before its receipts, then what takes it back; oldest first, the newest that fit."""
     notices = await node.store.taking_back([stored.digest])
     notices = sorted(notices, key=lambda each: each.type == Revocation.TYPE)  # the one revocation is always among them
     chosen = [each.digest for each in notices][-proof.MAX_RELATED :]
-    for transfer in reversed(await node.store.transfers_of(stored.digest)):
+    for transfer in reversed(await node.store.transfers_of(stored.digest, within)):
         group = [transfer.id, *(each.receipt for each in transfer.deliveries if each.receipt)]
         chosen = [*group[: proof.MAX_RELATED - len(chosen)], *chosen]
     found = [await node.store.statement(each) for each in chosen]

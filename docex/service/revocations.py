@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from docex.core import statement
+from docex.core.access import EVERYTHING, Folders
 from docex.core.claims import Document, Revocation
 from docex.core.digest import parse_digest
 from docex.core.state import Job
@@ -18,13 +19,16 @@ from docex.core.statement import Statement
 from docex.errors import Conflict, Forbidden, LedgerUnavailable, NotFound, UsageError
 from docex.service import proofs
 from docex.service.node import Node
+from docex.service.visible import find_statement
 
 LAST_TIME: Final = 253_402_300_799  # the end of the year 9999: what calendars can show
 WAIT: Final = 2.0
 """Seconds between two looks at a record that is not final yet."""
 
 
-async def revoke(node: Node, digest: str, reason: str, effective: int | None = None) -> Statement:
+async def revoke(
+    node: Node, digest: str, reason: str, effective: int | None = None, *, within: Folders = EVERYTHING
+) -> Statement:
     """Revoke a statement of this member, named by its own digest; returns the revocation, once durable.
 
     Args:
@@ -32,9 +36,10 @@ async def revoke(node: Node, digest: str, reason: str, effective: int | None = N
         digest: of the statement.
         reason: for whoever checks it, 1 to 1,024 printable characters.
         effective: seconds since the epoch from which on it does not count, past or future; None means now.
+        within: the folders that the caller is kept to.
 
     Raises:
-        NotFound: there is no such statement here.
+        NotFound: there is no such statement here, or not in these folders.
         Forbidden: somebody else issued it.
         UsageError: it is a revocation itself, ``digest`` is none, or the time is not from 1 to `LAST_TIME`.
         Conflict: it is not final on the ledger yet, or revoked already.
@@ -42,7 +47,7 @@ async def revoke(node: Node, digest: str, reason: str, effective: int | None = N
     """
     if effective is not None and not 1 <= effective <= LAST_TIME:
         raise UsageError(f"the time of effect must be 1 to {LAST_TIME} seconds since the epoch")
-    stored = await node.store.statement(str(parse_digest(digest)))
+    stored = await find_statement(node, str(parse_digest(digest)), within)
     if stored is None:
         raise NotFound(f"there is no statement with the digest {digest}; a document's own digest names no statement")
     if stored.issuer != node.account:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 
 from docex.core import packet, statement
+from docex.core.access import EVERYTHING, Folders
 from docex.core.age import open_header, read_header
 from docex.core.age.streams import Destination
 from docex.core.claims import Document, Packet, Transfer
@@ -32,15 +33,18 @@ MAX_ADDRESSEES = 100
 _CHUNK = 1 << 20
 
 
-async def create(node: Node, documents: Sequence[str], to: Sequence[str]) -> StoredTransfer:
+async def create(
+    node: Node, documents: Sequence[str], to: Sequence[str], *, within: Folders = EVERYTHING
+) -> StoredTransfer:
     """Seal documents to members and have the packet delivered to each of their nodes.
 
     Args:
         documents: paths on this node, or digests of documents or of their statements.
         to: CAIP-10 accounts.
+        within: the folders that the caller is kept to.
 
     Raises:
-        NotFound: there is no such document.
+        NotFound: there is no such document in these folders.
         NotMember: an addressee is not an active member with a valid recipient key.
         Conflict: this node holds no identity, so it can't open what it stores.
         UsageError: no document, no addressee, one of them twice, or this member itself.
@@ -53,7 +57,7 @@ async def create(node: Node, documents: Sequence[str], to: Sequence[str]) -> Sto
         raise LimitExceeded(f"a transfer has at most {MAX_ADDRESSEES} addressees")
     if node.account in to:
         raise UsageError("this member has its documents already: name others as addressees")
-    stored = [await _find(node, reference) for reference in documents]
+    stored = [await _find(node, reference, within) for reference in documents]
     recipients = [(await recipient_of(node, account), account) for account in to]
     sources = [await _source(node, document, node.identity) for document in stored]
     blob, now = f"transfers/sent/{secrets.token_hex(16)}.age", node.now()
@@ -99,13 +103,13 @@ def packet_claim(packet_statement: Statement) -> Packet:
     return claim
 
 
-async def _find(node: Node, reference: str) -> StoredDocument:
+async def _find(node: Node, reference: str, within: Folders) -> StoredDocument:
     if reference.startswith("sha256:"):
-        found = await node.store.document_by_digest(str(parse_digest(reference)))
+        found = await node.store.document_by_digest(str(parse_digest(reference)), within)
         if found is None:
             raise NotFound(f"there is no document with the digest {reference}")
         return found
-    return await deposits.find(node, reference)
+    return await deposits.find(node, reference, within=within)
 
 
 async def _source(node: Node, document: StoredDocument, identity: Unwrapper) -> DocumentSource:

@@ -4,13 +4,13 @@ import re
 
 import httpx
 import pytest
-from fastapi.routing import APIRoute
 
 from docex.api.app import make_app
 from docex.service.node import Node
 from tests.fixtures.problems import check_problem
 from tests.fixtures.statements import digest_of
 from tests.unit.api.conftest import TOKEN
+from tests.unit.api.routes import routes_of
 
 OPEN = {
     ("GET", "/livez"),
@@ -22,22 +22,12 @@ OPEN = {
 
 
 def routes(node: Node) -> list[tuple[str, str]]:
-    app = make_app(node, TOKEN, interval=1)
-    found: list[tuple[str, str]] = []
-    pending = list(app.routes)
-    while pending:
-        route = pending.pop()
-        inner = getattr(route, "original_router", None) or getattr(route, "routes", None)
-        if isinstance(route, APIRoute):
-            found += [(method, route.path) for method in route.methods or ()]
-        elif inner:
-            pending += list(getattr(inner, "routes", inner))
-    return sorted(found)
+    return routes_of(make_app(node, TOKEN, interval=1))
 
 
 def test_the_open_routes_are_these_and_no_others(node: Node) -> None:
     assert set(routes(node)) >= OPEN
-    assert len(routes(node)) == 16
+    assert len(routes(node)) == 19
 
 
 @pytest.mark.parametrize(
@@ -50,7 +40,7 @@ async def test_every_other_route_needs_the_token(
     for method, path in routes(node):
         if (method, path) in OPEN:
             continue
-        filled = re.sub(r"\{path:path\}", "a/b", re.sub(r"\{(transfer|digest)\}", digest_of("x"), path))
+        filled = re.sub(r"\{path:path\}", "a/b", re.sub(r"\{(transfer|digest|key)\}", digest_of("x"), path))
         headers = {} if authorization is None else {"authorization": authorization.encode()}
         answer = await stranger.request(method, filled, headers=headers)  # type: ignore[arg-type]
         check_problem(answer, 401, "unauthorised")

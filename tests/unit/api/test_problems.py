@@ -4,17 +4,16 @@ import asyncio
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from docex import errors
 from docex.api import health, problems
-from docex.api.app import make_app
 from docex.service.node import Node
 from keys import KeysError
 from storage import StorageError, StorageUnavailable
 from tests.fixtures.paper_nodes import UNAVAILABLE, Paper
 from tests.fixtures.problems import check_problem
-from tests.unit.api.conftest import TOKEN
 
 
 async def test_a_node_that_lives_says_so(stranger: httpx.AsyncClient) -> None:
@@ -74,7 +73,8 @@ async def test_a_route_or_method_that_is_not_there(stranger: httpx.AsyncClient) 
 
 
 async def raised(node: Node, error: Exception) -> httpx.Response:
-    app = make_app(node, TOKEN, interval=1)
+    app = FastAPI()  # not a node's own application: that opens no route which is not in its table
+    problems.install(app)
 
     @app.get("/fail")
     async def fail() -> None:

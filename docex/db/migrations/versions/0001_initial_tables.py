@@ -21,6 +21,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number"),
     )
     op.create_table(
+        "api_keys",
+        sa.Column("id", sa.String(length=16), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("roles", sa.String(length=100), nullable=False),
+        sa.Column("folders", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("expires", sa.BigInteger(), nullable=True),
+        sa.Column("last_used", sa.BigInteger(), nullable=True),
+        sa.Column("revoked", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "batches",
         sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("root", sa.LargeBinary(length=32), nullable=False),
@@ -232,4 +245,5 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_batches_state"), table_name="batches")
     op.drop_table("batches")
     # ### end Alembic commands ###
+    op.drop_table("api_keys")
     op.drop_table("owner")

@@ -1,0 +1,107 @@
+"""Who calls, and what each route needs of them: one closed table. A route that is not in it opens to nobody."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+
+from docex.core.access import Caller, Permission, Role
+from docex.errors import Forbidden, Unauthorised
+from docex.service import api_keys
+from docex.service.node import Node
+
+OPEN: Final = None
+"""Anyone may call: it tells nothing, or the statement in its body says who calls."""
+
+_P = Permission
+NEEDS: Mapping[tuple[str, str], Permission | None] = MappingProxyType(
+    {
+        ("GET", "/livez"): OPEN,
+        ("GET", "/readyz"): OPEN,
+        ("POST", "/api/v1/deliveries"): OPEN,
+        ("PUT", "/api/v1/deliveries/{transfer}/packet"): OPEN,
+        ("POST", "/api/v1/receipts"): OPEN,
+        ("GET", "/api/v1/documents"): _P.SEE,
+        ("PUT", "/api/v1/documents/{path:path}"): _P.DEPOSIT,
+        ("GET", "/api/v1/documents/{path:path}"): _P.SEE,  # for its details; for the document itself also READ
+        ("POST", "/api/v1/transfers"): _P.TRANSFER,
+        ("GET", "/api/v1/transfers"): _P.SEE,
+        ("GET", "/api/v1/transfers/{transfer}"): _P.SEE,
+        ("GET", "/api/v1/transfers/{transfer}/packet"): _P.READ,
+        ("POST", "/api/v1/statements"): _P.NOTARISE,
+        ("GET", "/api/v1/statements/{digest}"): _P.SEE,
+        ("GET", "/api/v1/proofs/{digest}"): _P.SEE,
+        ("POST", "/api/v1/revocations"): _P.REVOKE,
+        ("POST", "/api/v1/keys"): _P.MANAGE_KEYS,
+        ("GET", "/api/v1/keys"): _P.MANAGE_KEYS,
+        ("DELETE", "/api/v1/keys/{key}"): _P.MANAGE_KEYS,
+    }
+)
+
+Authenticator = Callable[[str], Awaitable[Caller | None]]
+"""A way to tell from a bearer credential who calls.
+
+None: it is not of this kind (the next one is asked). Raises Unauthorised: it is, and does not hold.
+"""
+
+
+def ways_to_authenticate(node: Node, token: str) -> Sequence[Authenticator]:
+    """The ways that a node knows, in the order in which they are asked."""
+    return (partial(_operator, token), partial(api_keys.caller, node))
+
+
+async def _operator(token: str, credential: str) -> Caller | None:
+    """The operator, by the token of the node's data folder."""
+    # Digests of equal length: the comparison tells nothing about the token, its length included.
+    given, kept = (hashlib.sha256(text.encode()).digest() for text in (credential, token))
+    return Caller("the API token", frozenset([Role.OPERATOR])) if hmac.compare_digest(given, kept) else None
+
+
+async def check_caller(request: Request) -> None:
+    """Let a request pass whose caller has what its route needs; `caller_of` then tells who that is.
+
+    Raises:
+        Unauthorised: it does not say who calls, or nobody here knows them.
+        Forbidden: they lack a role, or the route is not in the table.
+    """
+    route = request.method, request.scope["route"].path
+    if route not in NEEDS:
+        raise Forbidden("this route is not open to anyone")
+    needed = NEEDS[route]
+    if needed is None:
+        return
+    caller = await _authenticate(request)
+    caller.require(needed)
+    request.state.caller = caller
+
+
+async def _authenticate(request: Request) -> Caller:
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    credential = credential.strip()
+    # An empty one would be right where, by some mistake, the node's own token is empty.
+    if scheme.lower() == "bearer" and credential:
+        for authenticator in request.app.state.authenticators:
+            caller = await authenticator(credential)
+            if caller is not None:
+                assert isinstance(caller, Caller)
+                return caller
+    raise Unauthorised("this needs an API key, or the node's API token: Authorization: Bearer …")
+
+
+def caller_of(request: Request) -> Caller:
+    """Who calls, on a route that is not open."""
+    caller = request.state.caller
+    assert isinstance(caller, Caller)
+    return caller
+
+
+CallerOf = Annotated[Caller, Depends(caller_of)]
+# Only tells the OpenAPI what to send: `check_caller`, which every route has, decides.
+People = Depends(HTTPBearer(auto_error=False, description="an API key, or the token in the node's data folder"))
