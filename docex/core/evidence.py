@@ -107,11 +107,11 @@ class Checker:
             chain_id=self.network.chain_id,
             notary=self.network.notary,
             member=entry.member,
-            transaction=f"0x{claim.transaction.hex()}",
             block_number=entry.block_number,
-            block_hash=f"0x{claim.block_hash.hex()}",
             time=entry.time,
         )
+        if claim.transaction is not None and claim.block_hash is not None:
+            details.update(transaction=f"0x{claim.transaction.hex()}", block_hash=f"0x{claim.block_hash.hex()}")
         return entry
 
     def require_depth(self, anchor: Anchor, details: dict[str, Any]) -> None:
@@ -189,12 +189,14 @@ def printable(text: str) -> str:
 
 
 def _require_claimed(facts: Facts, entry: Anchor, claim: AnchorClaim) -> None:
-    """That block, time and transaction are those of the anchor's entry at the Notary."""
+    """That block, time and, where it names one, transaction are those of the anchor's entry at the Notary."""
     if (entry.block_number, entry.time) != (claim.block_number, claim.time):
         raise Failed(
             f"the Notary has the anchor in block {entry.block_number} at {iso(entry.time)}, "
             f"the proof in block {claim.block_number} at {iso(claim.time)}"
         )
+    if claim.transaction is None or claim.block_hash is None:
+        return
     block = known(facts.blocks.get(claim.block_number, NOT_ASKED))
     if block is None or block.hash != claim.block_hash:
         has = "no such block" if block is None else f"0x{block.hash.hex()}"

@@ -171,12 +171,14 @@ class _Collector:
             questions.append(_keep(self.revocations, (issuer, digest), lambda: read.revocation_of(issuer, digest)))
         if evidence.inclusion is not None and evidence.anchor is not None:
             batch = (evidence.anchor.member, evidence.inclusion.root, evidence.inclusion.size)
-            claimed = (evidence.anchor.transaction, evidence.anchor.block_number)
-            questions += [
-                _keep(self.anchors, batch, lambda: read.anchor_of(*batch)),
-                _keep(self.blocks, claimed[1], lambda: read.block(claimed[1])),
-                _keep(self.transactions, claimed, lambda: read.anchors_made_by(*claimed)),
-            ]
+            questions.append(_keep(self.anchors, batch, lambda: read.anchor_of(*batch)))
+            transaction, number = evidence.anchor.transaction, evidence.anchor.block_number
+            if transaction is not None:
+                claimed = (transaction, number)
+                questions += [
+                    _keep(self.blocks, number, lambda: read.block(number)),
+                    _keep(self.transactions, claimed, lambda: read.anchors_made_by(*claimed)),
+                ]
         await asyncio.gather(*questions)
 
 

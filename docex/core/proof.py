@@ -30,8 +30,8 @@ MAX_PATH: Final = 64
 MAX_TIMESTAMP_BYTES: Final = 64 << 10
 """Longest timestamp in bytes: most are under 8 KiB, certificates included."""
 MAX_CHAIN_ID: Final = 2**63 - 1
-MAX_HEADERS: Final = 4096
-"""Most block headers in one proof's evidence: how far its block may be above the oldest anchor's."""
+MAX_HEADERS: Final = 1024
+"""Most block headers in one proof's evidence: how far its block may be above an anchor's whose hashes it shows."""
 MAX_NODES: Final = 16_384
 MAX_NODE_BYTES: Final = 1 << 20
 """Longest trie node in bytes: one can hold a whole transaction or its receipt."""
@@ -69,12 +69,16 @@ class Inclusion:
 
 @dataclass(frozen=True, slots=True)
 class AnchorClaim:
-    """Where the batch is said to be anchored: by which member, in which transaction and block (time: Unix seconds)."""
+    """Where the batch is said to be anchored: by which member, in which transaction and block (time: Unix seconds).
+
+    The Notary knows block and time; a proof that stands alone leaves the two hashes out (None) where the anchor is so
+    old that the headers down to it would be too many.
+    """
 
     member: str
-    transaction: bytes
+    transaction: bytes | None
     block_number: int
-    block_hash: bytes
+    block_hash: bytes | None
     time: int
 
 
@@ -171,9 +175,9 @@ def _evidence_json(evidence: Evidence) -> dict[str, Any]:
         "anchor": anchor
         and {
             "member": anchor.member,
-            "transaction": f"0x{anchor.transaction.hex()}",
+            "transaction": anchor.transaction and f"0x{anchor.transaction.hex()}",
             "block_number": anchor.block_number,
-            "block_hash": f"0x{anchor.block_hash.hex()}",
+            "block_hash": anchor.block_hash and f"0x{anchor.block_hash.hex()}",
             "time": anchor.time,
         },
     }
@@ -239,12 +243,14 @@ def _timestamp(value: Any, where: str) -> bytes:
 
 def _anchor(value: Any, where: str) -> AnchorClaim:
     members = _members(value, where, ("member", "transaction", "block_number", "block_hash", "time"))
+    if (members["transaction"] is None) != (members["block_hash"] is None):
+        _refuse(where, "has one of transaction and block_hash, but not the other")
     return AnchorClaim(
         _address(members["member"], f"{where}.member"),
-        _hash(members["transaction"], f"{where}.transaction"),
+        _optional(members["transaction"], f"{where}.transaction", _hash),
         # The Notary stores block numbers in 64 bits, and 0 means "never anchored" there.
         _whole(members["block_number"], f"{where}.block_number", 1, 2**64 - 1),
-        _hash(members["block_hash"], f"{where}.block_hash"),
+        _optional(members["block_hash"], f"{where}.block_hash", _hash),
         _whole(members["time"], f"{where}.time", 0, MAX_TIME),
     )
 

@@ -17,7 +17,7 @@ from trie.hexary import HexaryTrie
 from docex.core.contract_storage import ContractStorage
 from docex.core.facts import Block, Facts, Refuted, Unread, collect_facts
 from docex.core.ledger_types import Anchor
-from docex.core.proof import MAX_HEADERS, LedgerEvidence, Network, Proof
+from docex.core.proof import MAX_HEADERS, Evidence, LedgerEvidence, Network, Proof
 from docex.core.standalone import EvidenceReader, all_facts
 from docex.errors import LedgerError, LedgerUnavailable, UsageError
 from docex.ledger.chain import to_bytes
@@ -38,8 +38,11 @@ _EXTRA: Final = _HEADER.index("extraData")
 _PAGE: Final = 200
 
 
-async def collect_evidence(rpc: Rpc, proof: Proof, block: int | None = None) -> LedgerEvidence:
-    """The evidence of what the ledger says about a proof's statements, as of a block.
+async def stand_alone(rpc: Rpc, proof: Proof, block: int | None = None) -> Proof:
+    """A proof with the evidence of what the ledger says about its statements, as of a block.
+
+    Of an anchor that lies `MAX_HEADERS` blocks or more before, the proof then names no transaction and no block hash:
+    the Notary's entry, which the block's state holds, has all the rest.
 
     Args:
         rpc: a node of the chain; it must still have the block's state (most keep the last 128, archives all).
@@ -47,19 +50,31 @@ async def collect_evidence(rpc: Rpc, proof: Proof, block: int | None = None) -> 
         block: the number of the block that the verifier will have to trust; the latest unless given.
 
     Raises:
-        UsageError: the block is not there yet, or lies before an anchor or too far behind the oldest.
+        UsageError: the block is not there yet, or lies before an anchor.
         LedgerUnavailable: the node can't be reached, or no longer has what is needed.
         LedgerError: its answers do not fit together.
     """
     top = await _header(rpc, "latest" if block is None else hex(block))
     if top is None:
         raise UsageError(f"there is no block {block} yet")
+    number = int(top["number"], 16)
+    shown = [_shortened(each, number) for each in (proof.statement, *proof.related)]
+    proof = replace(proof, statement=shown[0], related=tuple(shown[1:]))
     recorder = _Recorder(rpc, proof.network, top)
     _require_read(await collect_facts(proof, recorder))
     everything = LedgerEvidence(tuple(recorder.headers), tuple(recorder.nodes.values()), recorder.positions)
     reader = EvidenceReader(everything, proof.network, to_bytes(top["hash"]))
     _require_read(await collect_facts(replace(proof, ledger=everything), reader))
-    return reader.needed()
+    return replace(proof, ledger=reader.needed())
+
+
+def _shortened(evidence: Evidence, top: int) -> Evidence:
+    anchor = evidence.anchor
+    if anchor is None or top - anchor.block_number < MAX_HEADERS:
+        if anchor is not None and anchor.block_number > top:
+            raise UsageError(f"the anchor's block {anchor.block_number} comes after the block to trust: {top}")
+        return evidence
+    return replace(evidence, anchor=replace(anchor, transaction=None, block_hash=None))
 
 
 def _require_read(facts: Facts) -> None:
@@ -114,10 +129,6 @@ class _Recorder(ContractStorage):
 
     async def _extended_to(self, number: int) -> Mapping[str, Any]:
         depth = int(self._blocks[0]["number"], 16) - number
-        if depth < 0:
-            raise UsageError(f"the anchor's block {number} comes after the block to trust: choose a later one")
-        if depth >= MAX_HEADERS:
-            raise UsageError(f"the anchor's block {number} is {depth} blocks before the one to trust: choose another")
         while len(self._blocks) <= depth:
             lowest = int(self._blocks[-1]["number"], 16)
             wanted = range(lowest - 1, max(number, lowest - _PAGE) - 1, -1)

@@ -9,12 +9,12 @@ from typing import Final
 import structlog
 
 from docex.core.ledger_types import Anchor, Member, PublishedKey
-from docex.core.proof import Inclusion, LedgerEvidence, Proof
+from docex.core.proof import Inclusion, Proof
 from docex.core.state import Anchored
 from docex.core.transactions import StoredTransaction, TransactionStatus, TransactionStore
 from docex.errors import LedgerError, LedgerRejected, NotMember
 from docex.ledger.directory import DirectoryClient
-from docex.ledger.evidence import collect_evidence
+from docex.ledger.evidence import stand_alone
 from docex.ledger.notary import NotaryClient
 from docex.ledger.rpc import Rpc
 from docex.ledger.sender import Sender
@@ -124,9 +124,9 @@ class NodeLedger:
             log.warning("anchor_taken_over", transaction="0x" + transaction.hex(), root=root.hex())
         return row
 
-    async def evidence(self, proof: Proof) -> LedgerEvidence:
+    async def stand_alone(self, proof: Proof) -> Proof:
         """See the protocol."""
-        return await collect_evidence(self._rpc, proof)
+        return await stand_alone(self._rpc, proof)
 
     async def check(self) -> None:
         """See the protocol."""

@@ -162,7 +162,7 @@ class Rpc:
             # Whoever answers after a gap may be another chain: ask again.
             self._checked = self._expected is None
             detail = str(error) if not isinstance(error, aiohttp.ClientResponseError) else f"HTTP {error.status}"
-            cause = f"{type(error).__name__}: {detail}".replace(self._url, self.name)
+            cause = f"{type(error).__name__}: {detail}".replace(self._url, self.name).replace(" ssl:default", "")
             raise LedgerUnavailable(f"the ledger node {self.name} did not answer ({cause})") from None
 
     def _connect(self) -> AsyncHTTPProvider:

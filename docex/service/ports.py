@@ -7,7 +7,7 @@ from typing import Protocol
 
 from docex.core.access import EVERYTHING, Folders
 from docex.core.ledger_types import Anchor, Member, PublishedKey
-from docex.core.proof import Inclusion, LedgerEvidence, Proof
+from docex.core.proof import Inclusion, Proof
 from docex.core.state import (
     Anchored,
     ApiKey,
@@ -186,10 +186,10 @@ class Ledger(Protocol):
             effective: seconds since the epoch, at least 1.
         """
 
-    async def evidence(self, proof: Proof) -> LedgerEvidence:
-        """What shows, from the latest block on, that the ledger says what a proof claims.
+    async def stand_alone(self, proof: Proof) -> Proof:
+        """A proof with what shows, from the latest block on, that the ledger says what it claims.
 
-        Raises UsageError when an anchor lies too far back, LedgerError when the node has no longer what is needed.
+        Raises LedgerError when the node has no longer what is needed.
         """
 
     async def poll(self) -> None:

@@ -29,7 +29,7 @@ async def build(node: Node, digest: str, *, standalone: bool = False, within: Fo
     Raises:
         NotFound: there is no such statement here, or not in these folders.
         Conflict: a standalone proof is asked for, and the statement is not final on the ledger yet.
-        UsageError, LedgerError: a standalone proof can't be made (see `ports.Ledger.evidence`).
+        UsageError, LedgerError: a standalone proof can't be made (see `ports.Ledger.stand_alone`).
     """
     stored = await find_statement(node, digest, within)
     if stored is None:
@@ -57,7 +57,7 @@ async def _standing_alone(node: Node, made: proof.Proof) -> proof.Proof:
     if made.statement.anchor is None:
         raise Conflict("the statement is not final on the ledger yet: ask again later")
     final = replace(made, related=tuple(each for each in made.related if each.anchor is not None))
-    return replace(final, ledger=await node.ledger.evidence(final))
+    return await node.ledger.stand_alone(final)
 
 
 async def evidence(node: Node, stored: StoredStatement) -> proof.Evidence:

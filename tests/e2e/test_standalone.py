@@ -19,7 +19,7 @@ from docex.core.proof import Network, Proof
 from docex.core.standalone import block_to_trust
 from docex.core.verdict import Outcome, Overall, Verdict
 from docex.errors import ProofInvalid, UsageError
-from docex.ledger.evidence import collect_evidence
+from docex.ledger.evidence import stand_alone
 from docex.ledger.rpc import Rpc
 from docex.verify import Content, standalone_facts, verify
 from tests.fixtures.network import Consortium, Join, StartNode
@@ -169,17 +169,19 @@ async def test_evidence_as_of_a_chosen_block(made: Made, consortium: Consortium)
     assert anchor is not None
     async with Rpc(consortium.chain.url) as rpc:
         alone = replace(made.proof, related=(), ledger=None)
-        evidence = await collect_evidence(rpc, alone, anchor.block_number)
-        assert block_to_trust(evidence).hash == anchor.block_hash
-        assert len(evidence.headers) == 1
-        facts = await standalone_facts(replace(alone, ledger=evidence), made.network, anchor.block_hash)
-        verdict = verify(DOCUMENT, replace(alone, ledger=evidence), Trust("test", made.network, 1), facts)
+        shown = await stand_alone(rpc, alone, anchor.block_number)
+        assert shown.ledger is not None
+        assert anchor.block_hash is not None
+        assert block_to_trust(shown.ledger).hash == anchor.block_hash
+        assert len(shown.ledger.headers) == 1
+        facts = await standalone_facts(shown, made.network, anchor.block_hash)
+        verdict = verify(DOCUMENT, shown, Trust("test", made.network, 1), facts)
         assert verdict.row(4).outcome is Outcome.NOT_CHECKED
         assert "0 of the 1 confirmations" in verdict.row(4).reason
         with pytest.raises(UsageError, match="comes after the block to trust"):
-            await collect_evidence(rpc, alone, anchor.block_number - 1)
+            await stand_alone(rpc, alone, anchor.block_number - 1)
         with pytest.raises(UsageError, match="there is no block"):
-            await collect_evidence(rpc, alone, 1 << 40)
+            await stand_alone(rpc, alone, 1 << 40)
 
 
 async def test_the_command_line_needs_no_network(

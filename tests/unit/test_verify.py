@@ -343,9 +343,9 @@ async def test_row_4_says_where_the_statement_is_anchored(exchange: Exchange) ->
         "chain_id": 31337,
         "notary": NETWORK.notary,
         "member": exchange.mine.address,
-        "transaction": f"0x{anchor.transaction.hex()}",
+        "transaction": f"0x{(anchor.transaction or b'').hex()}",
         "block_number": 1,
-        "block_hash": f"0x{anchor.block_hash.hex()}",
+        "block_hash": f"0x{(anchor.block_hash or b'').hex()}",
         "time": START + 10,
         "confirmations": 4,
     }

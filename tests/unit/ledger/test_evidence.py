@@ -1,6 +1,7 @@
 """Storage words, headers and tries: what a standalone proof is made of, against a real chain."""
 
 import asyncio
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,16 +12,17 @@ from eth_hash.auto import keccak
 
 from docex.core import statement as statements
 from docex.core.contract_storage import ContractStorage
-from docex.core.facts import Facts, Refuted
+from docex.core.facts import Facts, Refuted, Trust
 from docex.core.ledger_types import KeyUse, Member
-from docex.core.proof import LedgerEvidence, Proof
+from docex.core.proof import MAX_HEADERS, LedgerEvidence, Proof, dump, parse
 from docex.core.standalone import ANCHORED, block_to_trust, standalone_facts
 from docex.errors import EvidenceInvalid, LedgerError, LedgerUnavailable
 from docex.ledger.chain import to_bytes
 from docex.ledger.contracts import load
-from docex.ledger.evidence import collect_evidence, encode_header
+from docex.ledger.evidence import encode_header, stand_alone
 from docex.ledger.rpc import Rpc
-from tests.fixtures.anchored import anchored_proof
+from docex.verify import measure, verify
+from tests.fixtures.anchored import CONTENT, anchored_proof
 from tests.unit.ledger import support
 from tests.unit.ledger.support import Network
 
@@ -111,7 +113,10 @@ async def test_a_revocation_is_read_from_storage(network: Network) -> None:
 
 
 async def facts_of(rpc: Rpc, made: Proof, evidence: LedgerEvidence | None = None) -> Facts:
-    evidence = evidence or await collect_evidence(rpc, made)
+    if evidence is None:
+        made = await stand_alone(rpc, made)
+        evidence = made.ledger
+    assert evidence is not None
     return await standalone_facts(replace(made, ledger=evidence), made.network, block_to_trust(evidence).hash)
 
 
@@ -192,15 +197,36 @@ async def test_a_node_that_gives_something_else_is_noticed(
     made = await anchored_proof(network)
     async with Failing(network.rpc._url, answers) as rpc:
         with pytest.raises(error, match=why):
-            await collect_evidence(rpc, made)
+            await stand_alone(rpc, made)
 
 
 async def test_evidence_that_is_no_evidence(network: Network) -> None:
     made = await anchored_proof(network)
-    evidence = await collect_evidence(network.rpc, made)
+    evidence = (await stand_alone(network.rpc, made)).ledger
+    assert evidence is not None
     for headers in ((b"\xc1" * 3000,), (b"\x80",), (evidence.headers[0][:-1],), (b"\xc0",)):
         broken = replace(evidence, headers=headers)
         facts = await standalone_facts(replace(made, ledger=broken), made.network, keccak(headers[0]))
         assert isinstance(facts.network, Refuted)
     with pytest.raises(EvidenceInvalid, match="malformed"):
         block_to_trust(replace(evidence, headers=(b"\x80",)))
+
+
+async def test_an_anchor_of_long_ago_stands_alone_by_the_notarys_entry(network: Network) -> None:
+    made = await anchored_proof(network)
+    await support.mine(network.rpc, MAX_HEADERS)
+    alone = parse(dump(await stand_alone(network.rpc, made)))
+    anchor, was = alone.statement.anchor, made.statement.anchor
+    assert anchor is not None
+    assert was is not None
+    assert anchor == replace(was, transaction=None, block_hash=None)
+    assert alone.ledger is not None
+    assert len(alone.ledger.headers) == 1
+    block = block_to_trust(alone.ledger).hash
+    trust = Trust("test", made.network)
+    content = measure(io.BytesIO(CONTENT))
+    assert verify(content, alone, trust, await standalone_facts(alone, made.network, block)).exit_code == 0
+    for number, time in ((was.block_number + 1, was.time), (was.block_number, was.time + 1)):
+        other = replace(alone.statement, anchor=replace(anchor, block_number=number, time=time))
+        forged = replace(alone, statement=other)
+        assert verify(content, forged, trust, await standalone_facts(forged, made.network, block)).exit_code == 1
