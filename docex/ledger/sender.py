@@ -231,7 +231,8 @@ class Sender:
         """Rule 4. Whether the nonce is used is asked first and the receipts again afterwards: not the other way."""
         if row.nonce >= now.count:
             return row
-        depth = hex(max(now.head - self._confirmations, 0))
+        # One block deep at least: a node may count a transaction of its newest block before it has the receipt.
+        depth = hex(max(now.head - max(self._confirmations, 1), 0))
         try:
             deep_count = int(await self._rpc.call("eth_getTransactionCount", self.account, depth), 16)
         except RpcError:

@@ -1,6 +1,8 @@
 """The sender on real chains that forget, stall or start anew, and beside others: none lost, none doubled."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -180,6 +182,7 @@ async def test_while_the_deep_state_is_not_there_nothing_is_exchanged(new_chain:
 
         async with Forgetful(private.url) as forgetful:
             assert await sender_of(forgetful, dev_account(0), store).poll() == Poll((), ())
+        await mine(rpc)
         assert kinds(await sender.poll()) == ["nonce_taken"]
 
 
@@ -310,3 +313,38 @@ async def test_a_replacement_that_the_account_can_not_pay_leaves_the_first_bytes
         assert (await sender.poll()).alarms == ()
         await mine(rpc)
         assert (await sender.wait("pay")).transaction == row.current[0].transaction
+
+
+class Lagging(Rpc):
+    """A node that counts a transaction of its newest block before it has the receipt."""
+
+    late = True
+
+    async def batch(self, calls: Sequence[tuple[str, Sequence[object]]]) -> list[Any]:
+        answers = await super().batch(calls)
+        head = await super().batch([("eth_blockNumber", ())])
+        return [
+            None
+            if self.late
+            and method == "eth_getTransactionReceipt"
+            and answer is not None
+            and answer["blockNumber"] == head[0]
+            else answer
+            for (method, _), answer in zip(calls, answers, strict=True)
+        ]
+
+
+async def test_a_receipt_that_comes_later_than_the_count_doubles_nothing(new_chain: NewChain) -> None:
+    private = new_chain("--no-mining")
+    async with Lagging(private.url) as rpc:
+        store = MemoryStore()
+        sender = sender_of(rpc, dev_account(0), store, confirmations=0)
+        await sender.submit("pay", TO, value=1)
+        await mine(rpc)
+        for _ in range(5):
+            assert (await sender.poll()).alarms == ()
+        assert (await row_of(store, "pay")).nonce == 0
+        rpc.late = False
+        await sender.poll()
+        await mine(rpc)
+        assert await chain.balance(rpc, TO) == 1
