@@ -251,6 +251,7 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
+@pytest.mark.timeout(420)
 async def test_a_node_that_is_killed_in_the_middle_of_its_work_loses_and_doubles_nothing(
     join: Join, start_node: StartNode, consortium: Consortium, tmp_path: Path
 ) -> None:
@@ -289,7 +290,9 @@ async def test_a_node_that_is_killed_in_the_middle_of_its_work_loses_and_doubles
         ) as client:
             for name, content in acknowledged.items():
                 assert (await client.get(f"/api/v1/documents/{name}")).content == content
-            async with asyncio.timeout(100):  # a job that was being done waits for the end of its lease
+            # A job that was being done waits for the end of its lease; one that failed while the other node was down,
+            # six times or so where starting is slow, for up to two minutes.
+            async with asyncio.timeout(300):
                 while True:
                     transfers = (await client.get("/api/v1/transfers?limit=1000")).json()["transfers"]
                     states = {each["id"]: each["deliveries"][0]["state"] for each in transfers}
