@@ -203,10 +203,17 @@ def readdressed(attacker: Actor, receiver: Actor) -> bytes:
     return forge.packed(forge.archive(contents, *forge.honest(contents, forge.MINE, forge.MAKER)), receiver)
 
 
+def another_letter(attacker: Actor, receiver: Actor) -> bytes:
+    """One that is base64, too."""
+    packet = bytearray(forge.seal({"a": b"content"}, attacker, receiver))
+    packet[1540] = ord("B") if packet[1540] == ord("A") else ord("A")
+    return bytes(packet)
+
+
 ATTACKS = {
     "a wrong key": (wrong_key, "no_matching_identity"),
     "a flipped byte in the version line": (flipped(3), "packet_header_invalid"),
-    "a flipped byte in a stanza's body": (flipped(1540), "no_matching_identity"),
+    "a changed letter in a stanza's body": (another_letter, "no_matching_identity"),
     "a flipped byte in the payload": (flipped(-1), "packet_payload_invalid"),
     "a truncated packet": (truncated, "packet_payload_invalid"),
     "a lying size in a statement": (lying_size, "digest_mismatch"),
