@@ -165,6 +165,24 @@ class Conflict(DocexError):
     code = "conflict"
 
 
+class RequestUnderWay(Conflict):
+    """The same request is being worked on already."""
+
+    code = "request_under_way"
+
+
+class IdempotencyKeyReused(DocexError):
+    """An idempotency key was used before, for another request."""
+
+    code = "idempotency_key_reused"
+
+
+class PreconditionFailed(DocexError):
+    """What is there is not what the caller made its request depend on."""
+
+    code = "precondition_failed"
+
+
 class Unauthorised(DocexError):
     """The caller did not say who it is, or is not who it says."""
 

@@ -28,6 +28,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (TooSlow, 408),
     (errors.LengthRequired, 411),
     (errors.Conflict, 409),
+    (errors.PreconditionFailed, 412),
     (PathConflict, 409),
     (errors.LimitExceeded, 413),
     (errors.LedgerUnavailable, 503),

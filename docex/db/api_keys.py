@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from docex.core.access import Folders, Role
+from docex.core.requests import Once
 from docex.core.state import ApiKey
 from docex.db.models import ApiKeyRow
 from docex.db.tables import Tables
@@ -18,7 +19,7 @@ from docex.errors import Conflict, NotFound
 class ApiKeyTables(Tables):
     """Who may call the API."""
 
-    async def add_api_key(self, key: ApiKey) -> None:
+    async def add_api_key(self, key: ApiKey, once: Once | None = None, effect: str = "") -> None:
         """See the protocol."""
         row = ApiKeyRow(
             id=key.id,
@@ -34,6 +35,8 @@ class ApiKeyTables(Tables):
         try:
             async with self._writing() as session:
                 session.add(row)
+                await session.flush()
+                await self._take_effect(session, once, effect)
         except IntegrityError:
             raise Conflict(f"there is an API key {key.id} already") from None
 
@@ -42,11 +45,13 @@ class ApiKeyTables(Tables):
         async with self._reading() as session:
             return _value(await session.get(ApiKeyRow, key), key)
 
-    async def api_keys(self) -> Sequence[ApiKey]:
+    async def api_keys(self, after: tuple[int, str] | None = None, limit: int = 1000) -> Sequence[ApiKey]:
         """See the protocol."""
+        query = select(ApiKeyRow).order_by(ApiKeyRow.created, ApiKeyRow.id).limit(limit)
+        if after is not None:
+            query = query.where(tuple_(ApiKeyRow.created, ApiKeyRow.id) > after)
         async with self._reading() as session:
-            found = await session.scalars(select(ApiKeyRow).order_by(ApiKeyRow.created, ApiKeyRow.id))
-            return [_value(row, row.id) for row in found]
+            return [_value(row, row.id) for row in await session.scalars(query)]
 
     async def use_api_key(self, key: str, now: int, coarse: int) -> None:
         """See the protocol."""

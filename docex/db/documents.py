@@ -10,6 +10,7 @@ from sqlalchemy.orm import aliased
 
 from docex.core.access import EVERYTHING, Folders
 from docex.core.claims import Revocation
+from docex.core.requests import NO_CONDITION, Once, Precondition
 from docex.core.state import Job, StoredDocument, StoredStatement
 from docex.core.statement import Statement
 from docex.db import rows
@@ -22,13 +23,21 @@ from docex.errors import Conflict, NotFound
 class DocumentTables(Tables):
     """Versions of documents, and all statements."""
 
-    async def add_document(self, document: StoredDocument, statements: Sequence[Statement]) -> StoredDocument:
+    async def add_document(
+        self,
+        document: StoredDocument,
+        statements: Sequence[Statement],
+        precondition: Precondition = NO_CONDITION,
+        once: Once | None = None,
+    ) -> StoredDocument:
         """See the protocol."""
         for _ in range(RACES):
             try:
                 async with self._writing() as session:
                     await self._add_statements(session, statements)
-                    return rows.document(await self._add_version(session, document))
+                    added = rows.document(await self._add_version(session, document, precondition))
+                    await self._take_effect(session, once, str(added.version))
+                    return added
             except IntegrityError:  # another upload took this version number (PostgreSQL): take the next
                 continue
         raise Conflict(f"{document.path!r} is being written by too many at once")
@@ -83,7 +92,9 @@ class DocumentTables(Tables):
         async with self._reading() as session:
             return [rows.statement(row) for row in await session.scalars(query)]
 
-    async def add_revocation(self, statement: str, revocation: Statement, jobs: Sequence[Job]) -> None:
+    async def add_revocation(
+        self, statement: str, revocation: Statement, jobs: Sequence[Job], once: Once | None = None
+    ) -> None:
         """See the protocol."""
         revoked = select(StatementRow).where(StatementRow.digest == statement)
         earlier = select(StatementRow.digest).where(
@@ -97,6 +108,7 @@ class DocumentTables(Tables):
                 raise Conflict(f"{statement} is revoked already, by the statement {found}")
             await self._add_statements(session, [revocation])
             await self._add_jobs(session, jobs)
+            await self._take_effect(session, once, revocation.digest_text)
 
     async def statement(self, digest: str) -> StoredStatement | None:
         """See the protocol."""

@@ -191,6 +191,22 @@ class RetiredNonceRow(Base):
     nonce: Mapped[int] = mapped_column(BigInteger, primary_key=True)
 
 
+class RequestRow(Base):
+    """A request that is to take effect once. ``effect`` tells what came of it, ``until`` how long a try may take.
+
+    ``id`` is a digest of caller and idempotency key: neither can be read here.
+    """
+
+    __tablename__ = "requests"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary(32))
+    attempt: Mapped[str] = mapped_column(String(32))
+    until: Mapped[int] = mapped_column(BigInteger)
+    created: Mapped[int] = mapped_column(BigInteger, index=True)
+    effect: Mapped[str | None] = mapped_column(Text)
+
+
 class ApiKeyRow(Base):
     """A key to the API: of its secret only the SHA-256. ``roles`` with spaces between, ``folders`` as JSON."""
 

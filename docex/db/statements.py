@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.dialects import postgresql, sqlite
 
+from docex.core.requests import Once
 from docex.core.statement import Statement
 from docex.db import rows
 from docex.db.models import StatementRow
@@ -15,7 +16,7 @@ from docex.db.tables import Tables
 class StatementTables(Tables):
     """Statements that belong to no document or transfer of this node."""
 
-    async def add_statements(self, statements: Sequence[Statement]) -> int:
+    async def add_statements(self, statements: Sequence[Statement], once: Once | None = None) -> int:
         """See the protocol."""
         if not statements:
             return 0
@@ -28,4 +29,6 @@ class StatementTables(Tables):
             insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
             # RETURNING tells on every database which rows are new, and has them sent many to a statement.
             new = insert(StatementRow).on_conflict_do_nothing(index_elements=["digest"]).returning(StatementRow.digest)
-            return len((await connection.execute(new, values)).all())
+            added = len((await connection.execute(new, values)).all())
+            await self._take_effect(session, once, str(added))
+            return added

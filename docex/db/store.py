@@ -14,12 +14,22 @@ from docex.db.batches import BatchTables
 from docex.db.documents import DocumentTables
 from docex.db.jobs import JobTables
 from docex.db.models import BatchRow, DocumentRow, JobRow, OwnerRow, StatementRow, TransferRow
+from docex.db.requests import RequestTables
 from docex.db.statements import StatementTables
 from docex.db.transfers import TransferTables
 from docex.errors import Conflict
 
 
-class SqlStore(DocumentTables, StatementTables, TransferTables, BatchTables, JobTables, AuditTables, ApiKeyTables):
+class SqlStore(
+    DocumentTables,
+    StatementTables,
+    TransferTables,
+    BatchTables,
+    JobTables,
+    AuditTables,
+    ApiKeyTables,
+    RequestTables,
+):
     """A `docex.service.ports.Store`; several processes may share one database."""
 
     async def belong_to(self, owner: str) -> None:

@@ -6,17 +6,24 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, CursorResult, and_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from docex.core.requests import NO_CONDITION, Once, Precondition
 from docex.core.state import Job, StoredDocument
 from docex.core.statement import Statement
 from docex.db import rows
 from docex.db.engine import Sessions
-from docex.db.models import DocumentRow, JobRow, StatementRow
+from docex.db.models import DocumentRow, JobRow, RequestRow, StatementRow
+from docex.errors import RequestUnderWay
 
 RACES = 20
 """Tries of a transaction that another one made impossible to commit."""
+
+
+def at_work(once: Once) -> ColumnElement[bool]:
+    """The request of this try, as long as the try has it and took no effect."""
+    return and_(RequestRow.id == once.id, RequestRow.attempt == once.attempt, RequestRow.effect.is_(None))
 
 
 class Tables:
@@ -32,12 +39,18 @@ class Tables:
     def _writing(self) -> AbstractAsyncContextManager[AsyncSession]:
         return self._sessions.writing()
 
-    async def _add_version(self, session: AsyncSession, document: StoredDocument) -> DocumentRow:
-        newest = await session.scalar(select(func.max(DocumentRow.version)).where(DocumentRow.path == document.path))
+    async def _add_version(
+        self, session: AsyncSession, document: StoredDocument, precondition: Precondition = NO_CONDITION
+    ) -> DocumentRow:
+        last = select(DocumentRow.version, DocumentRow.statement).where(DocumentRow.path == document.path)
+        # One row tells number and statement: of two that follow the same version one then finds its number taken.
+        found = (await session.execute(last.order_by(DocumentRow.version.desc()).limit(1))).first()
+        newest, statement = (0, None) if found is None else found
+        precondition.check(statement)
         await session.execute(
             update(DocumentRow).where(DocumentRow.path == document.path, DocumentRow.newest).values(newest=False)
         )
-        row = rows.document_row(document, (newest or 0) + 1)
+        row = rows.document_row(document, newest + 1)
         session.add(row)
         await session.flush()
         return row
@@ -56,3 +69,16 @@ class Tables:
         for job in jobs:
             if await session.get(JobRow, job.key) is None:
                 session.add(JobRow(key=job.key, kind=job.kind, argument=job.argument, attempts=0, due=self._clock()))
+
+    async def _take_effect(self, session: AsyncSession, once: Once | None, effect: str) -> None:
+        """Note what a request has done, in the transaction that does it.
+
+        Raises:
+            RequestUnderWay: another try has taken over meanwhile; then nothing of this one may stay.
+        """
+        if once is None:
+            return
+        result = await session.execute(update(RequestRow).where(at_work(once)).values(effect=effect))
+        assert isinstance(result, CursorResult)
+        if result.rowcount != 1:
+            raise RequestUnderWay("this took so long that another try of the same request has taken over")

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from docex.core.access import EVERYTHING, Folders
+from docex.core.requests import Once
 from docex.core.state import (
     DeliveryState,
     Direction,
@@ -28,7 +29,11 @@ class TransferTables(Tables):
     """What was sent and received."""
 
     async def add_transfer(
-        self, transfer: StoredTransfer, statements: Sequence[Statement], jobs: Sequence[Job]
+        self,
+        transfer: StoredTransfer,
+        statements: Sequence[Statement],
+        jobs: Sequence[Job],
+        once: Once | None = None,
     ) -> StoredTransfer:
         """See the protocol."""
         try:
@@ -37,6 +42,7 @@ class TransferTables(Tables):
                     await self._add_statements(session, statements)
                     await self._insert_transfer(session, transfer)
                     await self._add_jobs(session, jobs)
+                    await self._take_effect(session, once, transfer.id)
         except IntegrityError:  # the same transfer from another connection at the same time
             pass
         return await self.transfer(transfer.id)

@@ -8,6 +8,7 @@ from typing import Protocol
 from docex.core.access import EVERYTHING, Folders
 from docex.core.ledger_types import Anchor, Member, PublishedKey
 from docex.core.proof import Inclusion, Proof
+from docex.core.requests import NO_CONDITION, Once, Precondition
 from docex.core.state import (
     Anchored,
     ApiKey,
@@ -32,8 +33,17 @@ class Store(Protocol):
     folder (`docex.core.access.RECEIVED`).
     """
 
-    async def add_document(self, document: StoredDocument, statements: Sequence[Statement]) -> StoredDocument:
-        """Keep a new version with its statements; the version number is given here and returned."""
+    async def add_document(
+        self,
+        document: StoredDocument,
+        statements: Sequence[Statement],
+        precondition: Precondition = NO_CONDITION,
+        once: Once | None = None,
+    ) -> StoredDocument:
+        """Keep a new version with its statements; the version number is given here, returned, and the effect noted.
+
+        Raises PreconditionFailed, and of any number at once that depend on the same version one comes through.
+        """
 
     async def document(self, path: str, version: int | None = None) -> StoredDocument:
         """The newest or the given version; raises NotFound."""
@@ -55,16 +65,31 @@ class Store(Protocol):
     async def taking_back(self, statements: Sequence[str]) -> Sequence[StoredStatement]:
         """What takes back any of these statements, by the same issuer, oldest first: documents and revocations."""
 
-    async def add_revocation(self, statement: str, revocation: Statement, jobs: Sequence[Job]) -> None:
-        """Keep the revocation of a statement. The first stands: another one by its issuer raises Conflict."""
+    async def add_revocation(
+        self, statement: str, revocation: Statement, jobs: Sequence[Job], once: Once | None = None
+    ) -> None:
+        """Keep the revocation of a statement. The first stands: another one by its issuer raises Conflict.
 
-    async def add_statements(self, statements: Sequence[Statement]) -> int:
-        """Keep statements by themselves, all or none; how many were new. Those that are known stay as they are."""
+        Its digest is the effect that is noted.
+        """
+
+    async def add_statements(self, statements: Sequence[Statement], once: Once | None = None) -> int:
+        """Keep statements by themselves, all or none; how many were new. Those that are known stay as they are.
+
+        How many were new is the effect that is noted.
+        """
 
     async def add_transfer(
-        self, transfer: StoredTransfer, statements: Sequence[Statement], jobs: Sequence[Job]
+        self,
+        transfer: StoredTransfer,
+        statements: Sequence[Statement],
+        jobs: Sequence[Job],
+        once: Once | None = None,
     ) -> StoredTransfer:
-        """Keep a transfer, its statements and what must be done about it. One that is known is returned unchanged."""
+        """Keep a transfer, its statements and what must be done about it. One that is known is returned unchanged.
+
+        The id of a new one is the effect that is noted.
+        """
 
     async def transfer(self, transfer: str, within: Folders = EVERYTHING) -> StoredTransfer:
         """The transfer with this id; raises NotFound."""
@@ -122,20 +147,41 @@ class Store(Protocol):
     async def set_timestamp(self, number: int, token: bytes) -> None:
         """Keep a timestamp of a batch, whatever state that is in. The first stands: it is the earliest."""
 
-    async def add_api_key(self, key: ApiKey) -> None:
-        """Keep a new API key; raises Conflict when there is one with its id."""
+    async def add_api_key(self, key: ApiKey, once: Once | None = None, effect: str = "") -> None:
+        """Keep a new API key and note this effect; raises Conflict when there is a key with its id."""
 
     async def api_key(self, key: str) -> ApiKey:
         """The API key with this id, whatever its state; raises NotFound."""
 
-    async def api_keys(self) -> Sequence[ApiKey]:
-        """All API keys, oldest first."""
+    async def api_keys(self, after: tuple[int, str] | None = None, limit: int = 1000) -> Sequence[ApiKey]:
+        """API keys, oldest first, those behind ``after`` (a creation time and id)."""
 
     async def use_api_key(self, key: str, now: int, coarse: int) -> None:
         """Note that a key was used, unless that was noted less than ``coarse`` seconds ago."""
 
     async def revoke_api_key(self, key: str, now: int) -> ApiKey:
         """End a key for good; one that is revoked stays as it is. Raises NotFound."""
+
+    async def begin(self, once: Once, fingerprint: bytes, now: int, lease: int, keep: int) -> str | None:
+        """Begin a request that is to take effect once; the effect of the try that came through, or None: go ahead.
+
+        What does the work takes ``once`` and notes the effect in its own transaction. A try that took longer than
+        ``lease`` seconds and was not held loses to the next: its work then raises RequestUnderWay. What began ``keep``
+        seconds ago is forgotten.
+
+        Raises:
+            IdempotencyKeyReused: the request with this id has another fingerprint.
+            RequestUnderWay: another try is at work.
+        """
+
+    async def hold(self, once: Once, until: int) -> None:
+        """A try takes longer: no other begins before ``until``."""
+
+    async def abandon(self, once: Once) -> None:
+        """A try failed: the next may begin at once, with any fingerprint. One that took effect stays."""
+
+    async def forget(self, before: int) -> int:
+        """Forget requests that began before a time; how many."""
 
     async def counts(self) -> dict[str, int]:
         """How many rows of each sort there are, and how many statements have no final anchor."""
