@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 _CHUNK: Final = 1 << 20
+_OUTCOMES: Final = {"received": "ciphertext received", "accepted": "accepted", "rejected": "rejected"}
 _UNSIGNED: Final = "the statement's signature does not hold, see row 2"
 
 
@@ -73,13 +74,14 @@ def verify(
        That time is the anchor's block time as read from the ledger, since the signer's own ``iat`` is only a claim;
        ``iat`` may not be more than 5 minutes later. A key retired between the two leaves the row unchecked.
     4. **anchor**: the inclusion path leads from the statement to the batch root, the trusted Notary has the batch under
-       the member, block and time that the proof names, the transaction made it, and enough blocks stand on top.
+       the member, block and time that the proof names, the transaction made it, and enough blocks stand on top. A
+       transfer, or a receipt's transfer, was made for that Notary.
     5. **independent time** (optional): a time-stamping authority that the verifier trusts has signed the batch root
        (RFC 3161), at a time that does not contradict ``iat``.
     6. **not revoked**: neither the Notary nor a statement in the proof that is provably the issuer's revokes or
        supersedes the statement with effect by ``at``.
     7. **delivery** (optional): a receipt in the proof is by an addressee of its transfer and names this document. Those
-       that don't hold are passed over.
+       that don't hold are passed over. Of the ciphertext of a fair transfer, a receipt says just that.
 
     Args:
         content: of the document at hand; None to check a statement without its document.
@@ -193,6 +195,7 @@ class _Case:
         if self.checker.trust is not None:
             self.checker.require_network()
         anchor = self.checker.anchor(main, self.proof.statement, details)
+        related.require_meant(self.checker, main, self.related)
         if self.at is not None and anchor.time > self.at:
             raise Failed(f"anchored only at {iso(anchor.time)}, after {iso(self.at)}")
         self.checker.require_depth(anchor, details)
@@ -241,7 +244,7 @@ class _Case:
         """Row 7."""
         found, passed_over = related.delivered(self.checker, self.statement(), self.related)
         details["receipts"] = found
-        told = [f"{item['outcome']} by {item['member']} at {iso(item['time'])}" for item in found]
+        told = [f"{_OUTCOMES[item['outcome']]} by {item['member']} at {iso(item['time'])}" for item in found]
         return "; ".join([*told, *passed_over])[:2000]
 
     def subject(self, *, proven: bool) -> dict[str, Any]:

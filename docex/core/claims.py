@@ -20,7 +20,7 @@ from docex.errors import DocexError, NameInvalid, StatementInvalid
 MAX_TEXT = 1024
 MAX_LIST = 10_000
 KINDS = ("quality", "conformity", "carbon", "material", "recycled", "other")
-OUTCOMES = ("accepted", "rejected")
+OUTCOMES = ("received", "accepted", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,10 @@ class Packet:
 class Transfer:
     """(Outside the packet) the sender hands a packet to its addressees. ``packet`` is the ciphertext digest.
 
-    ``header`` is the digest of the header it was sent under: a node that can't open the packet knows by it that nobody
-    put another header in front.
+    ``notary`` is the contract on whose network it is meant, as a CAIP-10 account: nobody can have it, or a receipt for
+    it, count on another. ``header`` is the digest of the header it was sent under: a node that can't open the packet
+    knows by it that nobody put another header in front. ``fair`` (``True`` or left out): the header follows only
+    against a receipt of the ciphertext.
     """
 
     TYPE: ClassVar[str] = "transfer"
@@ -74,12 +76,17 @@ class Transfer:
     statement: str
     sender: str
     to: tuple[Addressee, ...]
+    notary: str
     header: str | None = None
+    fair: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The recipient acknowledges a transfer, naming what was opened."""
+    """The recipient acknowledges a transfer, naming what was opened.
+
+    The outcome ``received`` is about the ciphertext of a fair transfer alone: nothing of it could be opened yet.
+    """
 
     TYPE: ClassVar[str] = "receipt"
     transfer: str
@@ -151,6 +158,10 @@ def from_json(kind: str, value: Any) -> Body:
             names.check_path(body.path)  # folder and name may each be allowed, and be too long together
         except NameInvalid as error:
             raise StatementInvalid(f"document: {error}") from error
+    if isinstance(body, Transfer) and body.fair and body.header is None:
+        raise StatementInvalid("transfer: a fair one names the header that it holds back")
+    if isinstance(body, Receipt) and body.outcome == "received" and (body.opened or body.reason is not None):
+        raise StatementInvalid("receipt: of a ciphertext nothing was opened, and there is no reason to give")
     return body
 
 
@@ -214,6 +225,12 @@ def _whole(value: Any) -> int:
     return value
 
 
+def _true(value: Any) -> bool:
+    if value is not True:
+        raise StatementInvalid("must be true, or left out")
+    return True
+
+
 def _key_id(value: str) -> None:
     if len(b64url_decode(value)) != 32:
         raise StatementInvalid("must be a key id: 32 bytes in base64url")
@@ -245,7 +262,9 @@ _MEMBERS: Mapping[tuple[type[Any], str], Callable[[Any], Any]] = types.MappingPr
         (Transfer, "size"): _whole,
         (Transfer, "statement"): _digest,
         (Transfer, "from"): _account,
+        (Transfer, "notary"): _account,
         (Transfer, "header"): _digest,
+        (Transfer, "fair"): _true,
         (Transfer, "to"): _list_of(_addressee),
         (Receipt, "transfer"): _digest,
         (Receipt, "packet"): _digest,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from docex.core.account import parse_caip10
+from docex.core.account import caip10, parse_caip10
 from docex.core.claims import Document, Receipt, Revocation, Transfer
 from docex.core.evidence import Checker, Failed, NotChecked, NotRead, known, printable
 from docex.core.facts import NOT_ASKED
@@ -81,6 +81,26 @@ def delivered(checker: Checker, main: Statement, related: Iterable[Signed]) -> t
     return found, [f"passed over: {what}" for what in passed_over]
 
 
+def require_meant(checker: Checker, main: Statement, related: Iterable[Signed]) -> None:
+    """That a transfer, or the transfer that a receipt is for, was made for the proof's Notary and no other.
+
+    Raises Failed when it was not, NotChecked for a receipt whose transfer is not in the proof.
+    """
+    transfer = main
+    if isinstance(main.body, Receipt):
+        named = [statement for _, statement in related if statement.digest_text == main.body.transfer]
+        if not named:
+            raise NotChecked("the transfer that the receipt acknowledges is not in the proof")
+        transfer = named[0]
+    if isinstance(transfer.body, Transfer):
+        _require_notary(checker, transfer.body)
+
+
+def _require_notary(checker: Checker, claim: Transfer) -> None:
+    if claim.notary != caip10(checker.network.chain_id, checker.network.notary):
+        raise Failed(f"the transfer was made for the Notary {claim.notary}")
+
+
 def _shortened(reasons: Iterable[str]) -> str:
     return "; ".join(reasons)[:2000]
 
@@ -145,6 +165,8 @@ def _delivery(checker: Checker, main: Statement, signed: Signed, transfers: Mapp
             raise NotChecked("the transfer it acknowledges is not in the proof")
         transfer_evidence, transfer = transfers[claim.transfer]
     _require_addressee(receipt, claim, transfer)
+    assert isinstance(transfer.body, Transfer)
+    _require_notary(checker, transfer.body)
     if transfer is not main:
         _labelled("its transfer", lambda: checker.settled(transfer, transfer_evidence))
     anchor, who = checker.settled(receipt, evidence)
@@ -166,6 +188,8 @@ def _require_named(claim: Receipt, main: Statement) -> None:
     assert isinstance(main.body, Document)
     if main.body.digest in claim.opened:
         return
+    if claim.outcome == "received":
+        raise NotChecked("it is for the ciphertext alone, which does not show what is in it")
     if claim.outcome == "rejected" and not claim.opened:
         raise NotChecked("it rejects the transfer without having opened it, so it names no document")
     raise Failed("it does not name this document")
@@ -178,6 +202,8 @@ def _require_addressee(receipt: Statement, claim: Receipt, transfer: Statement) 
         raise Failed(f"its transfer says it is from {body.sender} but was issued by {transfer.issuer}")
     if claim.packet != body.packet:
         raise Failed("it names another packet than its transfer does")
+    if claim.outcome == "received" and not body.fair:
+        raise Failed("it is for a ciphertext, and its transfer is not a fair one")
     accounts = [addressee.account for addressee in body.to]
     if receipt.issuer in accounts:
         return

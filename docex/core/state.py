@@ -17,10 +17,14 @@ class Direction(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """Where a transfer stands for one addressee. The last two never change."""
+    """Where a transfer stands for one addressee. Accepted and rejected never change."""
 
     PENDING = "pending"
     """Not yet (or, on the recipient's node, not wholly) at the recipient's node."""
+    RECEIVED = "received"
+    """Of a fair transfer: the recipient has signed for the ciphertext, and waits for the header."""
+    WITHHELD = "withheld"
+    """Of a fair transfer, on the recipient's node: the header was asked for in vain. It may still come."""
     DELIVERED = "delivered"
     """The recipient's node has the packet; no receipt yet."""
     ACCEPTED = "accepted"

@@ -40,6 +40,11 @@ class Network:
     directory: str
     notary: str
 
+    @property
+    def notary_account(self) -> str:
+        """The Notary as a CAIP-10 account: what a transfer names, so that it counts on this network alone."""
+        return caip10(self.chain_id, self.notary)
+
 
 @dataclass(frozen=True, slots=True)
 class Node:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from docex.core import merkle, proof
+from docex.core import statement as statements
 from docex.core.access import EVERYTHING, Folders
-from docex.core.claims import Revocation
-from docex.core.state import Batch, BatchState, StoredStatement
+from docex.core.claims import Receipt, Revocation, Transfer
+from docex.core.state import Batch, BatchState, StoredStatement, StoredTransfer
 from docex.errors import Conflict, NotFound
 from docex.service.node import Node
 from docex.service.visible import find_statement
@@ -16,7 +18,8 @@ from docex.service.visible import find_statement
 async def build(node: Node, digest: str, *, standalone: bool = False, within: Folders = EVERYTHING) -> proof.Proof:
     """The proof for a statement, named by its own digest or by that of the document it is about.
 
-    Statements about it come along: what revokes or replaces it, and transfers that carried it, with their receipts.
+    Statements about it come along: what revokes or replaces it, and transfers that carried it, with their receipts; of
+    a transfer its receipts, and of a receipt the transfer, without which it says nothing.
     What is not final on the ledger yet has no anchor in the proof. The timestamp of the statement's batch is there as
     soon as the node has it.
 
@@ -66,15 +69,27 @@ async def evidence(node: Node, stored: StoredStatement) -> proof.Evidence:
 
 
 async def _related(node: Node, stored: StoredStatement, within: Folders) -> list[StoredStatement]:
-    """A document's transfers, each before its receipts, then what takes it back; oldest first, the newest that fit."""
+    """Its transfers, each before its receipts, then what takes it back; oldest first, the newest that fit."""
     notices = await node.store.taking_back([stored.digest])
     notices = sorted(notices, key=lambda each: each.type == Revocation.TYPE)  # the one revocation is always among them
     chosen = [each.digest for each in notices][-proof.MAX_RELATED :]
-    for transfer in reversed(await node.store.transfers_of(stored.digest, within)):
-        group = [transfer.id, *(each.receipt for each in transfer.deliveries if each.receipt)]
+    for transfer in reversed(await _transfers(node, stored, within)):
+        receipts = [] if stored.type == Receipt.TYPE else [each.receipt for each in transfer.deliveries if each.receipt]
+        group = [each for each in (transfer.id, *receipts) if each != stored.digest]
         chosen = [*group[: proof.MAX_RELATED - len(chosen)], *chosen]
     found = [await node.store.statement(each) for each in chosen]
     return [each for each in found if each is not None]
+
+
+async def _transfers(node: Node, stored: StoredStatement, within: Folders) -> Sequence[StoredTransfer]:
+    """The transfers that carried a document; the one that a transfer or receipt statement is about."""
+    if stored.type not in (Transfer.TYPE, Receipt.TYPE):
+        return await node.store.transfers_of(stored.digest, within)
+    body = statements.parse(stored.token).body
+    try:
+        return [await node.store.transfer(body.transfer if isinstance(body, Receipt) else stored.digest, within)]
+    except NotFound:  # a statement that is kept by itself
+        return []
 
 
 @dataclass(frozen=True, slots=True)

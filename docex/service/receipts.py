@@ -131,6 +131,8 @@ async def take(node: Node, token: str) -> StoredTransfer:
         raise Forbidden(f"{said.issuer} is not an addressee of this transfer")
     if claim.packet != transfer.packet:
         raise DigestMismatch("the receipt names another packet than its transfer")
+    if claim.outcome not in _STATES:
+        raise StatementInvalid("the transfer is not one whose ciphertext is answered for")
     await check_signer(node, said, node.now())
     if transfer.direction is Direction.RECEIVED:
         if transfer.blob is None:

@@ -77,6 +77,7 @@ async def create(
             sealed.packet.digest_text,
             node.account,
             claim.to,
+            node.network.notary_account,
             sealed.header_digest,
         ),
         now,
@@ -173,7 +174,7 @@ async def announced(node: Node, token: str) -> StoredTransfer:
 
     Raises:
         StatementInvalid, SignatureInvalid: it is not a transfer statement that holds.
-        Forbidden: its signer is not an active member, or it is not addressed to this member.
+        Forbidden: its signer is not an active member, or it is not addressed to this member, or not on this network.
         LimitExceeded: the packet is larger than this node takes.
     """
     said = statement.verify(token)
@@ -184,6 +185,8 @@ async def announced(node: Node, token: str) -> StoredTransfer:
         raise Forbidden("the transfer is not signed by the sender that it names")
     if all(addressee.account != node.account for addressee in claim.to):
         raise Forbidden(f"the transfer is not addressed to {node.account}")
+    if claim.notary != node.network.notary_account:
+        raise Forbidden(f"the transfer was made for the Notary {claim.notary}, not {node.network.notary_account}")
     if claim.size > node.limits.packet_size:
         raise LimitExceeded(f"packets of more than {node.limits.packet_size} bytes are not taken")
     address_on(node, said.issuer)

@@ -156,7 +156,7 @@ def test_the_account_of_another_under_an_own_key_shows_that_key() -> None:
     "body",
     [
         PACKET.body,
-        Transfer("sha256:" + "0" * 64, 1, PACKET.digest_text, MINE.account, (MAKER.addressee,)),
+        Transfer("sha256:" + "0" * 64, 1, PACKET.digest_text, MINE.account, (MAKER.addressee,), MINE.account),
         Grant("sha256:" + "0" * 64, MAKER.addressee),
         Link("eip155:1/erc721:0x0/1", DOCUMENT.digest_text),
     ],

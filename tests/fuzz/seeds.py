@@ -59,7 +59,7 @@ def statements() -> Iterator[tuple[str, bytes]]:
     bodies: list[Body] = [
         Document(DIGEST, 7, "Prüfung.pdf", "application/pdf", "2026/lot 7", "quality", DIGEST),
         Packet((DIGEST,), ACCOUNT, to),
-        Transfer(DIGEST, 1000, DIGEST, ACCOUNT, to),
+        Transfer(DIGEST, 1000, DIGEST, ACCOUNT, to, ACCOUNT, DIGEST, fair=True),
         Receipt(DIGEST, DIGEST, (DIGEST,), "rejected", "because"),
         Grant(DIGEST, to[0]),
         Revocation(DIGEST, "wrong lot", NOW),

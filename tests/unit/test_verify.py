@@ -182,7 +182,7 @@ async def test_without_a_document_row_1_keeps_a_document_statement_from_being_va
 
 
 async def test_a_statement_that_is_not_about_a_document_is_checked_without_one(exchange: Exchange) -> None:
-    proof = Proof(NETWORK, exchange.delivery[1])
+    proof = Proof(NETWORK, exchange.delivery[1], exchange.delivery[:1])
     facts = await exchange.facts(proof)
     verdict = verify(None, proof, TRUST, facts)
     assert verdict.row(1).required is False
@@ -589,6 +589,11 @@ async def test_times_past_the_calendar_are_shown_as_they_are(exchange: Exchange)
     check((await exchange.verdict()).row(6), PASS, f"later: revoked by its issuer with effect from {2**64 - 1} s")
 
 
+async def test_a_receipt_without_its_transfer_says_nothing(exchange: Exchange) -> None:
+    verdict = await exchange.verdict(Proof(NETWORK, exchange.delivery[1]))
+    check(verdict.row(4), NOT_CHECKED, "the transfer that the receipt acknowledges is not in the proof")
+
+
 # --- row 7 -----------------------------------------------------------------------------------------------------------
 
 
@@ -717,6 +722,28 @@ async def test_the_receipts_of_a_transfer_itself(exchange: Exchange) -> None:
     other = replace(exchange.receipt_claim, transfer=exchange.document.digest_text)
     verdict = await exchange.verdict(Proof(NETWORK, transfer, (exchange.add(exchange.maker, other),)))
     check(verdict.row(7), NOT_CHECKED, "it is for another transfer")
+
+
+async def test_row_7_tells_a_ciphertext_that_was_received_from_documents_that_were_accepted(exchange: Exchange) -> None:
+    fair = exchange.add(exchange.mine, replace(exchange.transfer_claim, header=exchange.packet, fair=True))
+    claim = replace(exchange.receipt_claim, transfer=str(sha256(fair.token.encode())))
+    ciphertext = exchange.add(exchange.maker, replace(claim, outcome="received", opened=()))
+    verdict = await exchange.verdict(Proof(NETWORK, fair, (ciphertext,)))
+    check(verdict.row(7), PASS, f"ciphertext received by Maker Ltd ({exchange.maker.address}) at ")
+    assert verdict.row(7).details["receipts"][0]["outcome"] == "received"
+    check(await receipts(exchange, fair, ciphertext), NOT_CHECKED, "it is for the ciphertext alone")
+    accepted = exchange.add(exchange.maker, claim)
+    verdict = await exchange.verdict(Proof(NETWORK, fair, (ciphertext, accepted)))
+    assert [each["outcome"] for each in verdict.row(7).details["receipts"]] == ["received", "accepted"]
+    row = await receipts(exchange, fair, ciphertext, accepted)
+    check(row, PASS, "accepted by Maker Ltd")
+    assert [each["outcome"] for each in row.details["receipts"]] == ["accepted"]
+
+
+async def test_a_receipt_of_the_ciphertext_is_for_fair_transfers_alone(exchange: Exchange) -> None:
+    ciphertext = exchange.add(exchange.maker, replace(exchange.receipt_claim, outcome="received", opened=()))
+    verdict = await exchange.verdict(Proof(NETWORK, exchange.delivery[0], (ciphertext,)))
+    check(verdict.row(7), NOT_CHECKED, "its transfer is not a fair one")
 
 
 async def test_statements_that_no_row_asks_for_are_passed_over(exchange: Exchange) -> None:

@@ -25,6 +25,7 @@ from docex.errors import StatementInvalid
 
 ACCOUNT = "eip155:31337:0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 OTHER = "eip155:1:0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+NOTARY = "eip155:31337:0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
 D1, D2 = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 KEY = b64url(bytes(32))
 DOCUMENT = Document(D1, 3, "a.pdf", "application/pdf")
@@ -32,7 +33,9 @@ BODIES: list[Body] = [
     DOCUMENT,
     Document(D1, 0, "Prüfbericht.pdf", "text/plain", "2026/Q3", "quality", D2),
     Packet((D1, D2), ACCOUNT, (Addressee(KEY, OTHER),)),
-    Transfer(D1, 10, D2, ACCOUNT, (Addressee(KEY), Addressee(b64url(b"x" * 32), OTHER))),
+    Transfer(D1, 10, D2, ACCOUNT, (Addressee(KEY), Addressee(b64url(b"x" * 32), OTHER)), NOTARY),
+    Transfer(D1, 10, D2, ACCOUNT, (Addressee(KEY),), NOTARY, D1, fair=True),
+    Receipt(D1, D2, (), "received"),
     Receipt(D1, D2, (), "rejected", "unreadable"),
     Receipt(D1, D2, (D1,), "accepted"),
     Grant(D1, Addressee(KEY)),
@@ -82,8 +85,8 @@ def test_members_that_are_not_known_or_missing_are_refused(body: Body) -> None:
     made = wire(body)
     with pytest.raises(StatementInvalid, match=rf"{body.TYPE}: members missing or not known: 'more'"):
         claims.from_json(body.TYPE, made | {"more": 1})
-    optional = {"kind", "folder", "supersedes", "reason"} if body.TYPE in ("document", "receipt") else set()
-    for name in made.keys() - optional:
+    optional = {"document": {"kind", "folder", "supersedes"}, "receipt": {"reason"}, "transfer": {"header", "fair"}}
+    for name in made.keys() - optional.get(body.TYPE, set()):
         with pytest.raises(StatementInvalid, match=f"missing or not known: '{name}'"):
             claims.from_json(body.TYPE, {key: value for key, value in made.items() if key != name})
 
@@ -113,7 +116,7 @@ JUNK: list[Any] = [
 def test_a_member_of_the_wrong_form_is_refused_by_name(body: Body, junk: Any) -> None:
     made = wire(body)
     for name in made:
-        if (name, junk) in (("folder", ""), ("opened", [])):
+        if (name, junk) in (("folder", ""), ("opened", []), ("fair", True)):
             continue
         with pytest.raises(StatementInvalid, match=rf"^{body.TYPE}\.{name}: "):
             claims.from_json(body.TYPE, made | {name: junk})
@@ -146,6 +149,22 @@ def test_a_claim_must_be_an_object(junk: Any) -> None:
 def test_a_document_claim_is_read_strictly(change: dict[str, Any], why: str) -> None:
     with pytest.raises(StatementInvalid, match=why):
         claims.from_json("document", wire(DOCUMENT) | change)
+
+
+def test_a_fair_transfer_names_the_header_that_it_holds_back() -> None:
+    made = wire(Transfer(D1, 10, D2, ACCOUNT, (Addressee(KEY),), NOTARY, D1, fair=True))
+    assert made["fair"] is True
+    del made["header"]
+    with pytest.raises(StatementInvalid, match="a fair one names the header"):
+        claims.from_json("transfer", made)
+    with pytest.raises(StatementInvalid, match=r"transfer\.fair: must be true, or left out"):
+        claims.from_json("transfer", made | {"header": D1, "fair": False})
+
+
+@pytest.mark.parametrize("more", [{"opened": [D1]}, {"reason": "because"}])
+def test_a_receipt_of_a_ciphertext_opened_nothing(more: dict[str, Any]) -> None:
+    with pytest.raises(StatementInvalid, match="of a ciphertext nothing was opened"):
+        claims.from_json("receipt", wire(Receipt(D1, D2, (), "received")) | more)
 
 
 @pytest.mark.parametrize(

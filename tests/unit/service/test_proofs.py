@@ -94,7 +94,16 @@ async def test_transfers_and_receipts_come_along_on_both_sides(node: Node, new_n
     for evidence in (theirs.statement, *theirs.related):
         check(evidence, maker.address)
     of_receipt = await proofs.build(maker, said[1].digest_text)
-    assert (of_receipt.statement.token, of_receipt.related) == (said[1].token, ())
+    assert (of_receipt.statement.token, [each.token for each in of_receipt.related]) == (said[1].token, [said[0].token])
+    of_transfer = await proofs.build(node, transfer.id)
+    assert [each.token for each in of_transfer.related] == [each.token for each in said[1:]]
+
+
+async def test_a_receipt_that_is_kept_by_itself_has_a_proof_by_itself(node: Node) -> None:
+    receipt = receipt_statement(transfer_statement())
+    await node.store.add_statements([receipt])
+    made = await proofs.build(node, receipt.digest_text)
+    assert (made.statement.token, made.related) == (receipt.token, ())
 
 
 async def test_of_more_transfers_than_a_proof_holds_the_newest_come_along(node: Node) -> None:

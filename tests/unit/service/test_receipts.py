@@ -33,6 +33,7 @@ from docex.service import deposits, receipts, transfers
 from docex.service.node import CLOCK_SKEW, Limits, Node
 from storage import BlobNotFound
 from tests.fixtures.paper_nodes import (
+    NETWORK,
     UNAVAILABLE,
     NewNode,
     Paper,
@@ -213,6 +214,7 @@ class Forger:
             self.statement_digest or self.sealed.packet.digest_text,
             self.node.account,
             (Addressee(key_id_of("Maker"), maker.account),),
+            NETWORK.notary_account,
         )
         said = statement.issue(self.node.signer, self.node.account, claim, self.node.now())
         transfer = await transfers.announced(maker, said.token)

@@ -32,7 +32,7 @@ from docex.errors import (
 from docex.service import deposits, receipts, transfers
 from docex.service.node import CLOCK_SKEW, Node
 from storage import StorageUnavailable
-from tests.fixtures.paper_nodes import NewNode, Paper, account_of, deposited, key_id_of, keys_of, pieces, whole
+from tests.fixtures.paper_nodes import NETWORK, NewNode, Paper, account_of, deposited, key_id_of, keys_of, pieces, whole
 from tests.fixtures.statements import digest_of
 from tests.fixtures.stores import DATA, fetched, paths
 
@@ -274,6 +274,7 @@ def announcement(
     at: int,
     size: int = 1000,
     packet_digest: str | None = None,
+    notary: str = NETWORK.notary_account,
 ) -> str:
     addressees = tuple(Addressee(key_id_of(name), account_of(name)) for name in to or ("Maker",))
     claim = Transfer(
@@ -282,6 +283,7 @@ def announcement(
         digest_of("packet statement"),
         claimed or account_of(sender),
         addressees,
+        notary,
     )
     return statement.issue(keys_of(sender)[0], issuer or account_of(sender), claim, at).token
 
