@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,6 +21,7 @@ class NodeSettings(BaseSettings):
     keystore: Path = Field(Path("keystore"), description="the member's keystore")
     rpc: str = Field("http://127.0.0.1:8545", description="JSON-RPC URL of a ledger node")
     deployment: Path = Field(Path("deployment.json"), description="what `docex ledger deploy` wrote")
+    parts: Literal["all", "api", "worker"] = Field("all", description="what this process runs")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     database: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data folder by default")
@@ -37,3 +39,8 @@ class NodeSettings(BaseSettings):
     def database_url(self) -> str:
         """The SQLAlchemy URL in use."""
         return self.database or f"sqlite+aiosqlite:///{self.data.absolute() / 'docex.db'}"
+
+    @property
+    def listens(self) -> bool:
+        """Whether there is a port to listen on. A worker alone listens only where it is told a port."""
+        return self.parts != "worker" or "port" in self.model_fields_set

@@ -1,49 +1,39 @@
-"""The application: routes, errors, and the worker beside them."""
+"""The applications of a node: the API, the worker, or both in one process."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 
 from fastapi import Depends, FastAPI
 
 from docex import __version__
 from docex.api import api_keys, documents, exchange, health, problems, revocations, statements, transfers
 from docex.api.permissions import check_caller, ways_to_authenticate
-from docex.service import worker
 from docex.service.node import Node
+from docex.service.worker import run
 
 _DESCRIPTION = """
 Deposit documents, hand them to other members so that only they can read them, and fetch proofs that anyone can check.
 """
 
 
-def make_app(node: Node, token: str, *, interval: float) -> FastAPI:
-    """The API of a node; its worker runs while the application does.
+def make_app(node: Node, token: str, *, interval: float, worker: bool = True) -> FastAPI:
+    """The API of a node; unless told otherwise, its worker runs while the application does.
 
     Args:
         node: what it serves.
         token: the operator's bearer token, with which the first API keys are made.
         interval: seconds between two looks for work.
+        worker: False where other processes on the same database work (`make_worker`).
     """
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        working = asyncio.create_task(worker.run(node, interval))
-        try:
-            yield
-        finally:
-            working.cancel()
-            with suppress(asyncio.CancelledError):
-                await working
-
     # No interactive docs page: it would load scripts from elsewhere. The OpenAPI is at /openapi.json.
     app = FastAPI(
         title="docex",
         version=__version__,
         description=_DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=_working(node, interval) if worker else lambda _: nullcontext(),
         dependencies=[Depends(check_caller)],  # of every route, whichever module adds it
         docs_url=None,
         redoc_url=None,
@@ -55,3 +45,26 @@ def make_app(node: Node, token: str, *, interval: float) -> FastAPI:
     for module in (health, documents, transfers, statements, revocations, api_keys, exchange):
         app.include_router(module.router)
     return app
+
+
+def make_worker(node: Node, *, interval: float) -> FastAPI:
+    """The worker of a node by itself. Of the API it has what tells whether it can work, which needs no token."""
+    app = FastAPI(lifespan=_working(node, interval), openapi_url=None)  # and so no docs page either
+    app.state.node = node
+    problems.install(app)
+    app.include_router(health.router)
+    return app
+
+
+def _working(node: Node, interval: float) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        working = asyncio.create_task(run(node, interval))
+        try:
+            yield
+        finally:
+            working.cancel()
+            with suppress(asyncio.CancelledError):
+                await working
+
+    return lifespan

@@ -15,6 +15,8 @@ from docex.cli.unlock import read_passphrase
 if TYPE_CHECKING:
     from docex.settings import NodeSettings
 
+_NAMES = {"all": "node", "api": "API", "worker": "worker"}
+
 
 def register(app: typer.Typer) -> None:
     """Add ``serve`` to the command line."""
@@ -30,6 +32,8 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 takes a free one.")] = None,
+    api: Annotated[bool, typer.Option("--api", help="Only the API: workers run elsewhere.")] = False,
+    worker: Annotated[bool, typer.Option("--worker", help="Only a worker: delivery and anchoring.")] = False,
     tsa: Annotated[
         str | None, typer.Option("--tsa", metavar="URL", help="RFC 3161 time-stamping authority to ask, too.")
     ] = None,
@@ -41,6 +45,10 @@ def serve(
 
     Every option can also be set as DOCEX_DATA, DOCEX_KEYSTORE, DOCEX_RPC and so on. By default it keeps everything in
     ./docex-data (SQLite and a folder of packets) and finds the ledger at http://127.0.0.1:8545.
+
+    Any number of processes with --api and with --worker (or DOCEX_PARTS=api, worker) can share one database: SQLite on
+    one machine; PostgreSQL (DOCEX_DATABASE), with Azure Blob or a folder that all see and one DOCEX_API_TOKEN, on many.
+    A worker listens only where it is told a port: for /livez and /readyz.
     """
     given: dict[str, Any] = {
         "data": data,
@@ -50,6 +58,7 @@ def serve(
         "host": host,
         "port": port,
         "tsa": tsa,
+        "parts": ("all" if worker else "api") if api else "worker" if worker else None,
     }
     settings = node_settings(given)
     passphrase = read_passphrase(passphrase_file, what=f"Passphrase of {settings.keystore}")
@@ -73,25 +82,28 @@ def node_settings(given: dict[str, Any]) -> NodeSettings:
 async def _serve(settings: NodeSettings, passphrase: bytes) -> None:
     import uvicorn
 
-    from docex.api.app import make_app
+    from docex.api.app import make_app, make_worker
     from docex.errors import NotMember
     from docex.logs import configure
     from docex.wiring import api_token, running_node
 
     configure()
-    listening = _listen(settings.host, settings.port)
+    listening = [_listen(settings.host, settings.port)] if settings.listens else []
     async with running_node(settings, passphrase) as node:
-        token = api_token(settings)
-        url = "http://{}:{}".format(*listening.getsockname()[:2])
-        output.note(f"node of {node.account} at {url}")
-        output.note(f"API token: {token.path or 'as set in DOCEX_API_TOKEN'}")
+        url = "".join(" at http://{}:{}".format(*each.getsockname()[:2]) for each in listening)
+        output.note(f"{_NAMES[settings.parts]} of {node.account}{url}")
+        if settings.parts == "worker":
+            app = make_worker(node, interval=settings.interval)
+        else:
+            token = api_token(settings)
+            output.note(f"API token: {token.path or 'as set in DOCEX_API_TOKEN'}")
+            app = make_app(node, token.value, interval=settings.interval, worker=settings.parts == "all")
         try:
             await node.ledger.check()
         except NotMember as error:
             output.warning(str(error))
-        app = make_app(node, token.value, interval=settings.interval)
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
-        await uvicorn.Server(config).serve(sockets=[listening])
+        await uvicorn.Server(config).serve(sockets=listening)
 
 
 def _listen(host: str, port: int) -> socket.socket:

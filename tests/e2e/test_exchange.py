@@ -3,11 +3,7 @@
 import asyncio
 import hashlib
 import os
-import socket
-import subprocess
-import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +20,7 @@ from docex.verify import Content, verify
 from keys.local import export_without_identity, open_keystore
 from tests.fixtures.network import PASSPHRASE, Consortium, Join, Organisation, RunningNode, StartNode
 from tests.fixtures.problems import check_problem
+from tests.fixtures.processes import Process
 from tests.fixtures.statements import digest_of
 from tests.fixtures.stores import DATA
 
@@ -207,57 +204,13 @@ async def test_a_member_with_unpublished_keys_is_not_believed(join: Join, start_
 # --- kill -9 ---------------------------------------------------------------------------------------------------------
 
 
-class Process:
-    """`docex serve` in a process of its own, as a person would run it."""
-
-    def __init__(self, consortium: Consortium, organisation: Organisation, folder: Path, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self.headers = {"authorization": f"Bearer {'t' * 40}"}
-        (folder / "passphrase").write_bytes(PASSPHRASE)
-        self._command = [sys.executable, "-m", "docex.cli", "serve", "--passphrase-file", str(folder / "passphrase")]
-        self._environment = os.environ | {
-            "DOCEX_DATA": str(folder / "killed-data"),
-            "DOCEX_KEYSTORE": str(organisation.folder),
-            "DOCEX_RPC": consortium.chain.url,
-            "DOCEX_DEPLOYMENT": str(consortium.record),
-            "DOCEX_CONFIRMATIONS": "1",
-            "DOCEX_INTERVAL": "0.05",
-            "DOCEX_PORT": str(port),
-            "DOCEX_API_TOKEN": "t" * 40,
-        }
-        self._log = folder / "log"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    async def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
-        async with httpx.AsyncClient(trust_env=False) as client:
-            for _ in range(300):
-                assert self._process.poll() is None, self._log.read_text()
-                with suppress(httpx.HTTPError):
-                    if (await client.get(self.url + "/livez")).status_code == 200:
-                        return
-                await asyncio.sleep(0.1)
-        pytest.fail(f"the node did not start: {self._log.read_text()}")
-
-    def kill(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 @pytest.mark.timeout(420)
 async def test_a_node_that_is_killed_in_the_middle_of_its_work_loses_and_doubles_nothing(
     join: Join, start_node: StartNode, consortium: Consortium, tmp_path: Path
 ) -> None:
     mine, maker = await join("Mine AG"), await join("Maker Ltd")
     recipient = await start_node(maker)
-    process = Process(consortium, mine, tmp_path, free_port())
+    process = Process(consortium, mine, tmp_path)
     await consortium.set_endpoint(mine, process.url)
     acknowledged: dict[str, bytes] = {}
     sent: list[str] = []
@@ -275,9 +228,7 @@ async def test_a_node_that_is_killed_in_the_middle_of_its_work_loses_and_doubles
     try:
         for life, seconds in enumerate((0.15, 0.6, 1.1)):
             await process.start()
-            async with httpx.AsyncClient(
-                base_url=process.url, headers=process.headers, timeout=20, trust_env=False
-            ) as client:
+            async with process.client() as client:
                 working = [asyncio.create_task(work(client, f"{life}/{n}")) for n in range(12)]
                 await asyncio.sleep(seconds)
                 process.kill()
@@ -285,9 +236,7 @@ async def test_a_node_that_is_killed_in_the_middle_of_its_work_loses_and_doubles
                     assert each is None or isinstance(each, httpx.HTTPError), each
         assert acknowledged
         await process.start()
-        async with httpx.AsyncClient(
-            base_url=process.url, headers=process.headers, timeout=20, trust_env=False
-        ) as client:
+        async with process.client() as client:
             for name, content in acknowledged.items():
                 assert (await client.get(f"/api/v1/documents/{name}")).content == content
             # A job that was being done waits for the end of its lease; one that failed while the other node was down,
