@@ -34,6 +34,7 @@ NEEDS: Mapping[tuple[str, str], Permission | None] = MappingProxyType(
         ("POST", "/api/v1/transfers"): _P.TRANSFER,
         ("GET", "/api/v1/transfers"): _P.SEE,
         ("GET", "/api/v1/transfers/{transfer}"): _P.SEE,
+        ("GET", "/api/v1/transfers/{transfer}/history"): _P.SEE,
         ("GET", "/api/v1/transfers/{transfer}/packet"): _P.READ,
         ("POST", "/api/v1/statements"): _P.NOTARISE,
         ("GET", "/api/v1/statements/{digest}"): _P.SEE,

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from docex.api.access import NodeOf, read_all
 from docex.api.permissions import CallerOf, People
-from docex.api.views import Digest, StatementView, TransferPage, TransferRequest, TransferView
+from docex.api.views import Digest, History, StatementView, TransferPage, TransferRequest, TransferView
 from docex.core import proof
 from docex.core.digest import parse_digest
 from docex.core.state import Direction
@@ -67,6 +67,19 @@ def _cursor(text: str) -> tuple[int, str] | None:
 async def read_transfer(node: NodeOf, caller: CallerOf, transfer: Digest) -> TransferView:
     """One transfer and where it stands with each addressee."""
     return TransferView.of(await node.store.transfer(transfer, caller.folders))
+
+
+@router.get("/transfers/{transfer}/history")
+async def read_history(
+    node: NodeOf,
+    caller: CallerOf,
+    transfer: Digest,
+    after: Annotated[int, Query(ge=0, lt=1 << 63, description="`next` of the page before")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+) -> History:
+    """What became of a transfer, step by step, oldest first."""
+    found = await node.store.transfer(transfer, caller.folders)
+    return History.of(await node.store.events_of(found.id, after, limit), limit)
 
 
 @router.get("/transfers/{transfer}/packet", response_class=StreamingResponse)

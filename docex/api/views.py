@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from docex.core.state import StoredDocument, StoredTransfer
+from docex.core.state import Event, EventKind, StoredDocument, StoredTransfer
 from docex.service.revocations import LAST_TIME, TakenBack
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", examples=["sha256:" + "ab" * 32])]
@@ -117,6 +118,36 @@ class TransferPage(BaseModel):
 
     transfers: list[TransferView]
     next: str | None
+
+
+class EventView(BaseModel):
+    """A step in the history of a transfer; ``detail`` is the reason of a failure or of a rejection."""
+
+    sequence: int
+    kind: EventKind
+    account: str
+    at: datetime
+    detail: str | None
+
+
+class History(BaseModel):
+    """What became of a transfer, oldest first; ``next`` is what to give as ``after`` for what comes behind."""
+
+    events: list[EventView]
+    next: int | None
+
+    @classmethod
+    def of(cls, events: Sequence[Event], limit: int) -> History:
+        """The view of a page with up to ``limit`` events."""
+        return cls(
+            events=[
+                EventView(
+                    sequence=each.sequence, kind=each.kind, account=each.account, at=when(each.at), detail=each.detail
+                )
+                for each in events
+            ],
+            next=events[-1].sequence if len(events) == limit else None,
+        )
 
 
 class TransferRequest(BaseModel):

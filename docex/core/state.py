@@ -119,6 +119,43 @@ class StoredTransfer:
     deliveries: tuple[Delivery, ...] = ()
 
 
+class EventKind(StrEnum):
+    """What became of a transfer. Each is written together with the state that it tells of."""
+
+    SENT = "sent"
+    """Sealed here, and to be brought to the addressee."""
+    FAILED = "failed"
+    """An attempt to deliver it failed, for another reason than the one before; it is tried again."""
+    DELIVERED = "delivered"
+    """The addressee's node has the packet."""
+    ANNOUNCED = "announced"
+    """Its sender told this node of it; the packet is not here yet."""
+    RECEIVED = "received"
+    """The packet is here."""
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    """The addressee's receipt, on both sides. Documents of an accepted one that is opened here are here before it."""
+    EXPIRED = "expired"
+    """Its time ran out before a receipt came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One step in the history of a transfer.
+
+    ``sequence`` grows in the order in which they can be read: whoever has read up to one has missed none before it.
+    ``account`` is the addressee, also where that is this node's own member. ``detail`` is the reason of a failure or of
+    a rejection.
+    """
+
+    sequence: int
+    kind: EventKind
+    transfer: str
+    account: str
+    at: int
+    detail: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """Work that must survive a crash. ``key`` names it: adding it again is the same job."""

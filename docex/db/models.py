@@ -120,6 +120,20 @@ class DeliveryRow(Base):
     updated: Mapped[int] = mapped_column(BigInteger)
 
 
+class EventRow(Base):
+    """A step in the history of a transfer; see `docex.db.events` for the order."""
+
+    __tablename__ = "events"
+    __table_args__ = (Index("events_of_transfer", "transfer", "sequence"),)
+
+    sequence: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    transfer: Mapped[str] = mapped_column(ForeignKey("transfers.id"))
+    account: Mapped[str] = mapped_column(Caip10)
+    at: Mapped[int] = mapped_column(BigInteger)
+    detail: Mapped[str | None] = mapped_column(Text)
+
+
 class JobRow(Base):
     """Work to do. ``due`` is when it may be claimed: in the future while somebody works on it or after a failure."""
 

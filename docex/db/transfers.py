@@ -9,10 +9,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from docex.core.access import EVERYTHING, Folders
+from docex.core.claims import Receipt
 from docex.core.requests import Once
 from docex.core.state import (
     DeliveryState,
     Direction,
+    EventKind,
     Job,
     StoredDocument,
     StoredTransfer,
@@ -20,12 +22,12 @@ from docex.core.state import (
 from docex.core.statement import Statement
 from docex.db import rows
 from docex.db import within as bounds
+from docex.db.events import EventTables
 from docex.db.models import DeliveryRow, StatementRow, TransferDocumentRow, TransferRow
-from docex.db.tables import Tables
 from docex.errors import Conflict, NotFound
 
 
-class TransferTables(Tables):
+class TransferTables(EventTables):
     """What was sent and received."""
 
     async def add_transfer(
@@ -43,6 +45,8 @@ class TransferTables(Tables):
                     await self._insert_transfer(session, transfer)
                     await self._add_jobs(session, jobs)
                     await self._take_effect(session, once, transfer.id)
+                    kind = EventKind.SENT if transfer.direction is Direction.SENT else EventKind.ANNOUNCED
+                    await self._add_events(session, kind, transfer.id, [each.account for each in transfer.deliveries])
         except IntegrityError:  # the same transfer from another connection at the same time
             pass
         return await self.transfer(transfer.id)
@@ -140,25 +144,29 @@ class TransferTables(Tables):
             await session.execute(
                 update(TransferRow).where(TransferRow.id == transfer, TransferRow.blob.is_(None)).values(blob=blob)
             )
-            await session.execute(
+            reached = await session.scalars(
                 update(DeliveryRow)
                 .where(DeliveryRow.transfer == transfer, DeliveryRow.state == DeliveryState.PENDING)
                 .values(state=DeliveryState.DELIVERED, updated=int(self._clock()))
+                .returning(DeliveryRow.account)
             )
+            accounts = list(reached)
             await self._add_jobs(session, jobs)
+            await self._add_events(session, EventKind.RECEIVED, transfer, accounts)
             return await self._load(session, transfer)
 
     async def set_delivery(self, transfer: str, account: str, state: DeliveryState, error: str | None) -> None:
         """See the protocol."""
-        values = {"error": error, "attempts": DeliveryRow.attempts + 1, "updated": int(self._clock())}
-        # A failed attempt after one that got through says nothing about what is delivered.
-        undone = [DeliveryState.PENDING] if state is DeliveryState.PENDING else [DeliveryState.PENDING, state]
         async with self._writing() as session:
-            await session.execute(
-                update(DeliveryRow)
-                .where(DeliveryRow.transfer == transfer, DeliveryRow.account == account, DeliveryRow.state.in_(undone))
-                .values(state=state, **values)
-            )
+            row = await session.get(DeliveryRow, (transfer, account), with_for_update=True)
+            # A failed attempt after one that got through says nothing about what is delivered.
+            if row is None or row.state not in (DeliveryState.PENDING, state):
+                return
+            changed = (row.state, row.error) != (state, error)
+            row.state, row.error, row.attempts, row.updated = state, error, row.attempts + 1, int(self._clock())
+            if changed:
+                kind = EventKind.FAILED if state is DeliveryState.PENDING else EventKind(state)
+                await self._add_events(session, kind, transfer, [account], error)
 
     async def add_received(
         self, transfer: str, documents: Sequence[StoredDocument], statements: Sequence[Statement]
@@ -185,7 +193,12 @@ class TransferTables(Tables):
                 row.receipt, row.state, row.error = receipt.digest_text, state, None
                 row.updated = int(self._clock())
                 await self._add_jobs(session, jobs)
-                await session.flush()
+                await self._add_events(session, EventKind(state), transfer, [account], _reason(receipt))
             elif row.receipt != receipt.digest_text:
                 raise Conflict("this transfer has a receipt already, and a receipt never changes")
             return await self._load(session, transfer)
+
+
+def _reason(receipt: Statement) -> str | None:
+    assert isinstance(receipt.body, Receipt)
+    return receipt.body.reason

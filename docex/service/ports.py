@@ -16,6 +16,7 @@ from docex.core.state import (
     BatchState,
     DeliveryState,
     Direction,
+    Event,
     Job,
     PacketRecord,
     StoredDocument,
@@ -121,6 +122,15 @@ class Store(Protocol):
         self, transfer: str, account: str, state: DeliveryState, receipt: Statement, jobs: Sequence[Job]
     ) -> StoredTransfer:
         """Keep the receipt of one addressee. The first stands: another one for it raises Conflict."""
+
+    async def events(self, after: int, limit: int) -> Sequence[Event]:
+        """What became of transfers, in order, behind a sequence number. Who goes on from the last one misses none."""
+
+    async def events_of(self, transfer: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """The history of one transfer, in order, behind a sequence number; empty when there is none."""
+
+    async def last_event(self) -> int:
+        """The sequence number of the newest event; 0 when there is none."""
 
     async def batches(self, state: BatchState) -> Sequence[Batch]:
         """Batches in a state, oldest first."""

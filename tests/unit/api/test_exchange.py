@@ -9,7 +9,7 @@ import pytest
 
 from docex.core import packet, proof, statement
 from docex.core.claims import Receipt
-from docex.core.state import StoredTransfer
+from docex.core.state import DeliveryState, StoredTransfer
 from docex.core.statement import MAX_TOKEN_BYTES
 from docex.service import receipts, transfers
 from docex.service.anchoring import anchor_waiting
@@ -156,6 +156,26 @@ async def test_a_transfer_is_made_listed_and_read(client: httpx.AsyncClient, nod
     assert (await client.get(f"/api/v1/transfers/{made['id']}")).json() == made
     assert (await client.get("/api/v1/transfers")).json() == {"transfers": [made], "next": None}
     assert (await client.get("/api/v1/transfers?direction=received")).json() == {"transfers": [], "next": None}
+
+
+async def test_the_history_of_a_transfer_comes_in_pages(client: httpx.AsyncClient, node: Node, maker: Node) -> None:
+    await deposited(node, "a.pdf", b"content")
+    sent = await transfers.create(node, ["a.pdf"], [maker.account])
+    await node.store.set_delivery(sent.id, maker.account, DeliveryState.PENDING, "down")
+    url = f"/api/v1/transfers/{sent.id}/history"
+    whole = (await client.get(url)).json()
+    assert [(each["kind"], each["account"], each["detail"]) for each in whole["events"]] == [
+        ("sent", maker.account, None),
+        ("failed", maker.account, "down"),
+    ]
+    assert whole["next"] is None
+    page = (await client.get(url, params={"limit": 1})).json()
+    assert page["events"] == whole["events"][:1]
+    rest = await client.get(url, params={"after": page["next"]})
+    assert rest.json() == {"events": whole["events"][1:], "next": None}
+    for bad in ({"after": -1}, {"after": 1 << 63}, {"limit": 0}, {"limit": 1001}):
+        check_problem(await client.get(url, params=bad), 422, "request_invalid")
+    check_problem(await client.get(f"/api/v1/transfers/{digest_of('x')}/history"), 404, "not_found")
 
 
 async def test_transfers_come_in_pages(client: httpx.AsyncClient, node: Node, maker: Node) -> None:

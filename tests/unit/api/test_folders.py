@@ -92,6 +92,7 @@ def probes(node: Node, maker: Node, it: Elsewhere) -> dict[Route, list[tuple[str
             ("/api/v1/transfers", handed(each)) for each in (document.path, document.digest, other)
         ],
         ("GET", "/api/v1/transfers/{transfer}"): [(f"/api/v1/transfers/{it.mixed.id}", {})],
+        ("GET", "/api/v1/transfers/{transfer}/history"): [(f"/api/v1/transfers/{it.mixed.id}/history", {})],
         ("GET", "/api/v1/transfers/{transfer}/packet"): [(f"/api/v1/transfers/{it.mixed.id}/packet", {})],
         ("GET", "/api/v1/statements/{digest}"): [(f"/api/v1/statements/{each}", {}) for each in statements],
         ("GET", "/api/v1/proofs/{digest}"): [(f"/api/v1/proofs/{each}", {}) for each in (*statements, document.digest)],

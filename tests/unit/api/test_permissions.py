@@ -34,6 +34,7 @@ CLOSED: dict[Route, tuple[int, frozenset[Role]]] = {
     ("POST", "/api/v1/transfers"): (202, SUPPLIER | OPERATOR),
     ("GET", "/api/v1/transfers"): (200, ALL),
     ("GET", "/api/v1/transfers/{transfer}"): (200, ALL),
+    ("GET", "/api/v1/transfers/{transfer}/history"): (200, ALL),
     ("GET", "/api/v1/transfers/{transfer}/packet"): (200, RECIPIENT | OPERATOR),
     ("POST", "/api/v1/statements"): (201, SUPPLIER | OPERATOR),
     ("GET", "/api/v1/statements/{digest}"): (200, ALL),
