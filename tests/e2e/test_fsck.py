@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from keys.local import export_without_identity
-from tests.e2e.test_exchange import Process, free_port
 from tests.fixtures.network import PASSPHRASE, Consortium, Join, RunningNode, StartNode
+from tests.fixtures.processes import Process
 from tests.fixtures.stores import paths
 
 pytestmark = pytest.mark.xdist_group("exchange")
@@ -37,7 +37,7 @@ async def test_what_a_killed_node_leaves_is_sound_and_goes_on_after_a_repair(
 ) -> None:
     mine, maker = await join("Mine AG"), await join("Maker Ltd")
     recipient = await start_node(maker)
-    process = Process(consortium, mine, tmp_path, free_port())
+    process = Process(consortium, mine, tmp_path)
     await consortium.set_endpoint(mine, process.url)
     data = tmp_path / "killed-data"
     await process.start()
