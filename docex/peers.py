@@ -11,6 +11,7 @@ import httpx
 
 from docex.core.nesting import require_shallow
 from docex.errors import Conflict, DocexError, NodeUnavailable, StatementInvalid, UsageError
+from docex.outbound import PUBLIC, Reach, open_client
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _PATIENCE = 60.0  # seconds for a whole call, and more for a packet: one a byte keeps every other timeout at bay
@@ -27,10 +28,10 @@ class NodeRefused(DocexError):
 
 
 class HttpPeers:
-    """Calls other nodes under the endpoints they published. Redirects are not followed."""
+    """Calls other nodes under the endpoints they published, within ``reach``. Redirects are not followed."""
 
-    def __init__(self, client: httpx.AsyncClient | None = None) -> None:
-        self._client = client or httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False, trust_env=False)
+    def __init__(self, reach: Reach = PUBLIC) -> None:
+        self._client = open_client(reach, _TIMEOUT)
 
     async def announce(self, endpoint: str, transfer: str) -> bool:
         """See the protocol."""

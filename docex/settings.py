@@ -34,6 +34,12 @@ class NodeSettings(BaseSettings):
         None, min_length=MIN_TOKEN, description="API token; made and kept in the data folder by default"
     )
     tsa: str | None = Field(None, description="URL of an RFC 3161 time-stamping authority for batch roots")
+    peer_networks: str | None = Field(
+        None,
+        description="where other members' nodes may be called: address ranges, public, private, loopback, any;"
+        " by default public, and on a development chain any",
+    )
+    peer_schemes: str = Field("https,http", description="how other members' nodes may be called")
 
     @property
     def database_url(self) -> str:

@@ -9,6 +9,7 @@ import httpx
 
 from docex.core.timestamp import MAX_RESPONSE_BYTES, query, token_of
 from docex.errors import DocexError, UsageError
+from docex.outbound import CHOSEN, open_client
 
 _TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 _PATIENCE = 15.0  # seconds for a whole call: one byte a second keeps every other timeout at bay
@@ -31,7 +32,7 @@ class HttpTsa:
         self._url, self._patience = url, patience
         self._shown = _without_secrets(url)
         self._calls = 0
-        self._client = httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False, trust_env=False)
+        self._client = open_client(CHOSEN, _TIMEOUT)
 
     async def timestamp(self, root: bytes) -> bytes:
         """See the protocol.

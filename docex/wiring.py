@@ -24,9 +24,11 @@ from docex.db.transactions import SqlTransactionStore
 from docex.errors import LedgerError, UsageError
 from docex.ledger.deploy import check_deployment, read_deployment
 from docex.ledger.node import NodeLedger
+from docex.ledger.process import CHAIN_ID
 from docex.ledger.reader import open_reader
 from docex.ledger.rpc import Rpc
 from docex.ledger.sender import Sender
+from docex.outbound import Reach, reach
 from docex.peers import HttpPeers
 from docex.service import timestamps
 from docex.service.fsck import Keeping
@@ -66,7 +68,7 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
         await store.belong_to(f"{keystore.public['account']} {deployment.directory} {deployment.notary}")
         blobs = _blobs(settings)
         stack.push_async_callback(blobs.close)
-        peers = HttpPeers()
+        peers = HttpPeers(_reach(settings, deployment))
         stack.push_async_callback(peers.close)
         transactions = SqlTransactionStore(engine)
         sender = Sender(
@@ -89,6 +91,16 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
             tsa=tsa,
             limits=Limits(document_size=settings.max_document_size),
         )
+
+
+def _reach(settings: NodeSettings, deployment: Deployment) -> Reach:
+    """Where other members' nodes are called.
+
+    The chain tells a trial on one machine, which has to work at once, from a network with strangers in it. Where this
+    node listens would not: one on loopback may well stand behind a proxy, for all the world.
+    """
+    trial = deployment.chain_id == CHAIN_ID
+    return reach(settings.peer_networks or ("any" if trial else "public"), settings.peer_schemes)
 
 
 def _check_chain(keystore: Keystore, deployment: Deployment) -> None:

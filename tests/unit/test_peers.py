@@ -10,6 +10,7 @@ from aiohttp import web
 
 from docex import peers as module
 from docex.errors import Conflict, DocexError, NodeUnavailable, UsageError
+from docex.outbound import reach
 from docex.peers import HttpPeers, NodeRefused, check_endpoint
 from storage import StorageUnavailable
 from tests.fixtures.statements import digest_of
@@ -19,7 +20,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @pytest.fixture
 async def peers() -> AsyncIterator[HttpPeers]:
-    made = HttpPeers()
+    made = HttpPeers(reach("loopback"))
     yield made
     await made.close()
 
