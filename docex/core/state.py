@@ -45,7 +45,7 @@ class StoredDocument:
 
     ``entry`` is the document's path inside the packet at ``blob``: that of its statement, while ``path`` is where this
     node shows it. ``packet`` and ``packet_size`` are the payload's digest and the bytes of the whole packet, where this
-    node sealed it for itself; of a received one its transfer knows.
+    node sealed it for itself; of a received one its transfer knows. ``removed``: since when it is not shown any more.
     """
 
     path: str
@@ -61,6 +61,15 @@ class StoredDocument:
     created: int
     packet: str | None = None
     packet_size: int | None = None
+    removed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What stands in a folder under a name: a document, or (None) a folder, which is there while it has documents."""
+
+    name: str
+    document: StoredDocument | None
 
 
 @dataclass(frozen=True, slots=True)

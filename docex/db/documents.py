@@ -45,8 +45,9 @@ class DocumentTables(Tables):
     async def document(self, path: str, version: int | None = None) -> StoredDocument:
         """See the protocol."""
         wanted = DocumentRow.newest if version is None else DocumentRow.version == version
+        query = select(DocumentRow).where(DocumentRow.path == path, wanted, DocumentRow.removed.is_(None))
         async with self._reading() as session:
-            row = await session.scalar(select(DocumentRow).where(DocumentRow.path == path, wanted))
+            row = await session.scalar(query)
         if row is None:
             raise NotFound(f"there is no document {path!r}" + (f" version {version}" if version is not None else ""))
         return rows.document(row)
@@ -56,7 +57,7 @@ class DocumentTables(Tables):
         query = (
             select(DocumentRow)
             .where(or_(DocumentRow.statement == digest, DocumentRow.digest == digest), bounds.documents(within))
-            .order_by(DocumentRow.number.desc())
+            .order_by(DocumentRow.removed.is_not(None), DocumentRow.number.desc())
             .limit(1)
         )
         async with self._reading() as session:
@@ -67,7 +68,8 @@ class DocumentTables(Tables):
         self, folder: str, after: str, limit: int, within: Folders = EVERYTHING
     ) -> Sequence[StoredDocument]:
         """See the protocol."""
-        query = select(DocumentRow).where(DocumentRow.newest, DocumentRow.path > after, bounds.documents(within))
+        shown = DocumentRow.newest, DocumentRow.removed.is_(None), bounds.documents(within)
+        query = select(DocumentRow).where(*shown, DocumentRow.path > after)
         if folder:
             query = query.where(bounds.inside(folder))
         async with self._reading() as session:

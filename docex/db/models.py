@@ -78,6 +78,7 @@ class DocumentRow(Base):
     created: Mapped[int] = mapped_column(BigInteger)
     packet: Mapped[str | None] = mapped_column(Digest)
     packet_size: Mapped[int | None] = mapped_column(BigInteger)
+    removed: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class TransferRow(Base):
@@ -154,6 +155,15 @@ class OwnerRow(Base):
 
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     owner: Mapped[str] = mapped_column(String(400))
+
+
+class PreferenceRow(Base):
+    """What the operator set for this node, other than in its settings."""
+
+    __tablename__ = "preferences"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
 
 
 class TransactionRow(Base):

@@ -59,6 +59,7 @@ def document(row: DocumentRow) -> StoredDocument:
         row.created,
         row.packet,
         row.packet_size,
+        row.removed,
     )
 
 

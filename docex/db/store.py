@@ -15,6 +15,7 @@ from docex.db.documents import DocumentTables
 from docex.db.jobs import JobTables
 from docex.db.models import BatchRow, DocumentRow, JobRow, OwnerRow, StatementRow, TransferRow
 from docex.db.requests import RequestTables
+from docex.db.shelf import ShelfTables
 from docex.db.statements import StatementTables
 from docex.db.transfers import TransferTables
 from docex.errors import Conflict
@@ -29,6 +30,7 @@ class SqlStore(
     AuditTables,
     ApiKeyTables,
     RequestTables,
+    ShelfTables,
 ):
     """A `docex.service.ports.Store`; several processes may share one database."""
 

@@ -42,11 +42,12 @@ class Tables:
     async def _add_version(
         self, session: AsyncSession, document: StoredDocument, precondition: Precondition = NO_CONDITION
     ) -> DocumentRow:
-        last = select(DocumentRow.version, DocumentRow.statement).where(DocumentRow.path == document.path)
+        last = select(DocumentRow.version, DocumentRow.statement, DocumentRow.removed)
+        last = last.where(DocumentRow.path == document.path)
         # One row tells number and statement: of two that follow the same version one then finds its number taken.
         found = (await session.execute(last.order_by(DocumentRow.version.desc()).limit(1))).first()
-        newest, statement = (0, None) if found is None else found
-        precondition.check(statement)
+        newest, statement, removed = (0, None, None) if found is None else found
+        precondition.check(statement if removed is None else None)
         await session.execute(
             update(DocumentRow).where(DocumentRow.path == document.path, DocumentRow.newest).values(newest=False)
         )

@@ -51,6 +51,10 @@ class NodeLedger:
         """See the protocol."""
         return await self._directory.member(account)
 
+    async def members(self) -> Sequence[Member]:
+        """See the protocol."""
+        return await self._directory.members()
+
     async def keys(self, account: str) -> Sequence[PublishedKey]:
         """See the protocol."""
         return await self._directory.keys(account)

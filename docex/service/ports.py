@@ -24,9 +24,10 @@ from docex.core.state import (
     StoredTransfer,
 )
 from docex.core.statement import Statement
+from docex.service.shelf import Shelf
 
 
-class Store(Protocol):
+class Store(Shelf, Protocol):
     """The state of record. Each method is one database transaction, durable when it returns.
 
     With ``within``, a query sees what lies in those folders as if nothing else were there. A document lies where this
@@ -47,15 +48,15 @@ class Store(Protocol):
         """
 
     async def document(self, path: str, version: int | None = None) -> StoredDocument:
-        """The newest or the given version; raises NotFound."""
+        """The newest or the given version, unless it was removed; raises NotFound."""
 
     async def document_by_digest(self, digest: str, within: Folders = EVERYTHING) -> StoredDocument | None:
-        """The newest document whose own digest or whose statement's digest this is."""
+        """The newest document whose own digest or whose statement's digest this is; what was removed comes last."""
 
     async def documents(
         self, folder: str, after: str, limit: int, within: Folders = EVERYTHING
     ) -> Sequence[StoredDocument]:
-        """Newest versions under a folder at any depth, by path, those behind ``after``."""
+        """Newest versions under a folder at any depth, by path, those behind ``after``; none that was removed."""
 
     async def shows(self, statement: str, within: Folders) -> bool:
         """Whether a document with this statement lies in one of the folders."""
@@ -218,6 +219,9 @@ class Ledger(Protocol):
     async def member(self, account: str) -> Member | None:
         """The member with this address, active or not."""
 
+    async def members(self) -> Sequence[Member]:
+        """All members ever admitted, active or not, in the order of their admission."""
+
     async def keys(self, account: str) -> Sequence[PublishedKey]:
         """All keys that the member published."""
 
@@ -319,9 +323,6 @@ class Audit(Protocol):
 
     async def batches_by(self, transaction: bytes) -> int:
         """How many batches name this transaction as the one that anchored them."""
-
-    async def tokens(self, statements: Sequence[str]) -> Mapping[str, str]:
-        """The statements with these digests, as compact JWS; those that are not kept are left out."""
 
     async def settle(self, transfer: str, account: str, state: DeliveryState) -> None:
         """Set the state of a delivery that has a receipt to what the receipt says."""

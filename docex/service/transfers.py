@@ -107,7 +107,7 @@ def packet_claim(packet_statement: Statement) -> Packet:
 async def _find(node: Node, reference: str, within: Folders) -> StoredDocument:
     if reference.startswith("sha256:"):
         found = await node.store.document_by_digest(str(parse_digest(reference)), within)
-        if found is None:
+        if found is None or found.removed is not None:
             raise NotFound(f"there is no document with the digest {reference}")
         return found
     return await deposits.find(node, reference, within=within)

@@ -61,6 +61,12 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_jobs_due"), "jobs", ["due"], unique=False)
     op.create_table(
+        "preferences",
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("key"),
+    )
+    op.create_table(
         "retired_nonces",
         sa.Column("chain_id", sa.BigInteger(), nullable=False),
         sa.Column("account", sa.String(length=42), nullable=False),
@@ -148,6 +154,7 @@ def upgrade() -> None:
         sa.Column("created", sa.BigInteger(), nullable=False),
         sa.Column("packet", sa.String(length=71), nullable=True),
         sa.Column("packet_size", sa.BigInteger(), nullable=True),
+        sa.Column("removed", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
             ["statement"],
             ["statements.digest"],
@@ -269,6 +276,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_transactions_status"), table_name="transactions")
     op.drop_table("transactions")
     op.drop_table("retired_nonces")
+    op.drop_table("preferences")
     op.drop_index(op.f("ix_jobs_due"), table_name="jobs")
     op.drop_table("jobs")
     op.drop_index(op.f("ix_batches_transaction"), table_name="batches")

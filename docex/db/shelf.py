@@ -1,0 +1,112 @@
+"""Documents as they stand in folders, and what was set for a node; see `docex.service.shelf.Shelf`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from sqlalchemy import CursorResult, Select, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from docex.core.access import EVERYTHING, Folders
+from docex.core.names import join
+from docex.core.state import Entry, StoredDocument
+from docex.db import rows
+from docex.db import within as bounds
+from docex.db.models import DocumentRow, PreferenceRow
+from docex.db.tables import Tables
+from docex.errors import NotFound
+
+_PAGE = 500
+
+
+class ShelfTables(Tables):
+    """What listings ask."""
+
+    async def remove_document(self, path: str, now: int) -> None:
+        """See the protocol."""
+        shown = update(DocumentRow).where(DocumentRow.path == path, DocumentRow.removed.is_(None)).values(removed=now)
+        async with self._writing() as session:
+            result = await session.execute(shown)
+            assert isinstance(result, CursorResult)
+            if not result.rowcount:
+                raise NotFound(f"there is no document {path!r}")
+
+    async def entries(self, folder: str, offset: int, limit: int, within: Folders = EVERYTHING) -> Sequence[Entry]:
+        """See the protocol."""
+        found: list[Entry] = []
+        passed = 0
+        async with self._reading() as session:
+            async for entry in _walk(session, folder, offset + limit, within):
+                if passed == offset:
+                    found.append(entry)
+                else:
+                    passed += 1
+                if len(found) == limit:
+                    break
+        return found
+
+    async def search(self, text: str, limit: int, within: Folders = EVERYTHING) -> Sequence[StoredDocument]:
+        """See the protocol."""
+        query = _shown(within).where(DocumentRow.path.icontains(text, autoescape=True))
+        return await self._documents(query.order_by(DocumentRow.path).limit(limit))
+
+    async def documents_with(self, digest: str, limit: int, within: Folders = EVERYTHING) -> Sequence[StoredDocument]:
+        """See the protocol."""
+        query = _shown(within).where(DocumentRow.digest == digest)
+        return await self._documents(query.order_by(DocumentRow.path).limit(limit))
+
+    async def shown_as(self, statements: Sequence[str], within: Folders = EVERYTHING) -> Sequence[StoredDocument]:
+        """See the protocol."""
+        query = select(DocumentRow).where(DocumentRow.statement.in_(statements), bounds.documents(within))
+        return await self._documents(query.order_by(DocumentRow.number))
+
+    async def _documents(self, query: Select[DocumentRow]) -> list[StoredDocument]:
+        async with self._reading() as session:
+            return [rows.document(row) for row in await session.scalars(query)]
+
+    async def preferences(self) -> Mapping[str, str]:
+        """See the protocol."""
+        async with self._reading() as session:
+            return {row.key: row.value for row in await session.scalars(select(PreferenceRow))}
+
+    async def set_preference(self, key: str, value: str) -> None:
+        """See the protocol."""
+        async with self._writing() as session:
+            connection = await session.connection()
+            insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+            new = insert(PreferenceRow).values(key=key, value=value)
+            await session.execute(new.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+
+
+def _shown(within: Folders) -> Select[DocumentRow]:
+    return select(DocumentRow).where(DocumentRow.newest, DocumentRow.removed.is_(None), bounds.documents(within))
+
+
+async def _walk(session: AsyncSession, folder: str, wanted: int, within: Folders) -> AsyncIterator[Entry]:
+    """The entries of a folder by name, at most ``wanted`` and a few more.
+
+    Documents are read along the index. Where one lies in a folder of its own, the next read goes on behind that folder.
+    """
+    query = _shown(within).order_by(DocumentRow.path).limit(min(wanted, _PAGE))
+    if folder:
+        query = query.where(bounds.inside(folder))
+    prefix = f"{folder}/" if folder else ""
+    start = DocumentRow.path > prefix
+    while True:
+        page = list(await session.scalars(query.where(start)))
+        if not page:
+            return
+        inner = ""
+        for row in page:
+            name, slash, _ = row.path.removeprefix(prefix).partition("/")
+            if not slash:
+                yield Entry(name, rows.document(row))
+            elif name != inner:
+                yield Entry(inner := name, None)
+        # "0" follows "/": a page may end inside a folder of which one document is enough.
+        start = (
+            DocumentRow.path >= join(folder, inner) + "0"
+            if "/" in page[-1].path.removeprefix(prefix)
+            else (DocumentRow.path > page[-1].path)
+        )
