@@ -9,6 +9,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from docex.api.digests import ContentCheck
 from docex.core.statement import MAX_TOKEN_BYTES
 from docex.errors import DocexError, LengthRequired, LimitExceeded
 from docex.service.node import Node
@@ -50,21 +51,22 @@ async def read_all(request: Request, limit: int) -> bytes:
         LimitExceeded: it has more than ``limit`` bytes.
     """
     data = bytearray()
-    async for chunk in body(request):
+    async for chunk in body(request, limit):
         data += chunk
-        if len(data) > limit:
-            raise LimitExceeded(f"at most {limit} bytes are taken here")
     return bytes(data)
 
 
-async def body(request: Request) -> AsyncIterator[bytes]:
-    """The bytes of a request as they come.
+async def body(request: Request, limit: int | None = None) -> AsyncIterator[bytes]:
+    """The bytes of a request as they come, held against the digests that its headers state, at the end.
 
     Raises:
+        BadHeader, ContentDigestMismatch: the digests are malformed, or those of something else.
+        LimitExceeded: more than ``limit`` bytes came; the chunk that does not fit is the last one taken.
         TooSlow: the client sent nothing for `PATIENCE` seconds, or less than `SLOWEST` bytes a second beyond that.
         ClientDisconnect: it went away.
     """
     chunks = aiter(request.stream())
+    check = ContentCheck(request.headers)
     waited, size = 0.0, 0
     while True:
         start = monotonic()
@@ -74,9 +76,13 @@ async def body(request: Request) -> AsyncIterator[bytes]:
         except TimeoutError:
             raise TooSlow(f"less than {SLOWEST} bytes a second came, or nothing for {PATIENCE:.0f} seconds") from None
         if chunk is None:
+            check.finish()
             return
         waited += monotonic() - start  # what the node itself takes between two reads is not the client's fault
         size += len(chunk)
+        if limit is not None and size > limit:
+            raise LimitExceeded(f"at most {limit} bytes are taken here")
+        check.update(chunk)
         yield chunk
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 
+from docex.api import cursors
 from docex.api.access import NodeOf, read_all
+from docex.api.cursors import CursorQuery
 from docex.api.permissions import People
 from docex.api.views import when
 from docex.core.access import MAX_FOLDERS, Role
@@ -67,9 +69,10 @@ class NewKeyView(KeyView):
 
 
 class KeyPage(BaseModel):
-    """All keys, oldest first, those that ended included."""
+    """A page of keys, oldest first; ``next`` is the cursor of the page behind it."""
 
     keys: list[KeyView]
+    next: str | None
 
 
 _BODY = {"content": {"application/json": {"schema": KeyRequest.model_json_schema()}}, "required": True}
@@ -91,9 +94,18 @@ async def make(node: NodeOf, request: Request, response: Response) -> NewKeyView
 
 
 @router.get("")
-async def list_keys(node: NodeOf) -> KeyPage:
-    """All keys."""
-    return KeyPage(keys=[KeyView.of(each) for each in await node.store.api_keys()])
+async def list_keys(
+    node: NodeOf,
+    request: Request,
+    response: Response,
+    cursor: CursorQuery = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> KeyPage:
+    """All keys, oldest first, those that ended included."""
+    found = await node.store.api_keys(cursors.read_time("keys", cursor), limit)
+    more = cursors.write("keys", found[-1].created, found[-1].id) if len(found) == limit else None
+    cursors.link(request, response, more)
+    return KeyPage(keys=[KeyView.of(each) for each in found], next=more)
 
 
 @router.delete("/{key}", responses={404: {"description": "`not_found`: there is no key with this id"}})

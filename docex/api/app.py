@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI
 
 from docex import __version__
 from docex.api import api_keys, documents, exchange, health, problems, revocations, statements, transfers
+from docex.api.head import HeadAsGet
 from docex.api.permissions import check_caller, ways_to_authenticate
 from docex.service.node import Node
 from docex.service.worker import run
@@ -41,6 +42,7 @@ def make_app(node: Node, token: str, *, interval: float, worker: bool = True) ->
     app.state.node = node
     app.state.authenticators = ways_to_authenticate(node, token)
     app.state.arriving = {}
+    app.add_middleware(HeadAsGet)
     problems.install(app)
     for module in (health, documents, transfers, statements, revocations, api_keys, exchange):
         app.include_router(module.router)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from docex.api import cursors
 from docex.api.access import NodeOf, body, content_length
+from docex.api.cursors import CursorQuery
+from docex.api.download import document_reader, send, stored_document
 from docex.api.permissions import CallerOf, People
 from docex.api.views import Digest, DocumentPage, DocumentView
 from docex.core.access import Permission
 from docex.core.claims import KINDS
-from docex.core.digest import parse_digest
 from docex.service import deposits, revocations
 from docex.service.revocations import TakenBack
 
@@ -28,13 +27,17 @@ _DEFAULT_MEDIA_TYPE = "application/octet-stream"
 async def list_documents(
     node: NodeOf,
     caller: CallerOf,
+    request: Request,
+    response: Response,
     folder: Annotated[str, Query(description="list this folder and those below it")] = "",
-    cursor: Annotated[str, Query(description="`next` of the page before")] = "",
+    cursor: CursorQuery = "",
     limit: Annotated[int, Query(ge=1, le=deposits.MAX_PAGE)] = 100,
 ) -> DocumentPage:
     """The newest version of each document in a folder and below it, by path."""
-    found = await deposits.documents(node, folder.strip("/"), cursor, limit, within=caller.folders)
-    more = found[-1].path if len(found) == limit else None
+    after = cursors.read("documents", cursor, 1)[0] if cursor else ""
+    found = await deposits.documents(node, folder.strip("/"), after, limit, within=caller.folders)
+    more = cursors.write("documents", found[-1].path) if len(found) == limit else None
+    cursors.link(request, response, more)
     against = await revocations.taken_back(node, [each.statement for each in found])
     views = [DocumentView.of(each, against.get(each.statement, TakenBack())) for each in found]
     return DocumentPage(documents=views, next=more)
@@ -73,6 +76,7 @@ async def deposit(
 async def read(
     node: NodeOf,
     caller: CallerOf,
+    request: Request,
     path: str,
     version: Annotated[int | None, Query(ge=1, lt=1 << 31)] = None,
     details: Annotated[bool, Query(description="describe the document instead of sending it")] = False,
@@ -85,28 +89,4 @@ async def read(
         against = await revocations.taken_back(node, [document.statement])
         view = DocumentView.of(document, against.get(document.statement, TakenBack()))
         return Response(view.model_dump_json(), media_type="application/json")
-    chunks = deposits.read(node, document)
-    first = await anext(chunks, b"")  # what can't be opened is an error, not a broken download
-    raw = base64.b64encode(parse_digest(document.digest).raw).decode()
-    headers = {
-        "content-length": str(document.size),
-        "content-digest": f"sha-256=:{raw}:",  # RFC 9530
-        "content-disposition": "attachment",
-        "docex-statement": document.statement,
-        "x-content-type-options": "nosniff",
-    }
-    headers["content-type"] = _header_value(document.media_type)
-    return StreamingResponse(_chain(first, chunks), 200, headers)
-
-
-def _header_value(media_type: str) -> str:
-    """The media type where it can stand in a header: a sender may state any printable text."""
-    return media_type if media_type.isascii() else _DEFAULT_MEDIA_TYPE
-
-
-async def _chain(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
-    async with aclosing(rest):
-        if first:
-            yield first
-        async for chunk in rest:
-            yield chunk
+    return await send(request, stored_document(document), document_reader(node, document))

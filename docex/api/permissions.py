@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
+from starlette.routing import compile_path
 
 from docex.core.access import Caller, Permission, Role
 from docex.errors import Forbidden, Unauthorised
@@ -45,6 +46,15 @@ NEEDS: Mapping[tuple[str, str], Permission | None] = MappingProxyType(
         ("DELETE", "/api/v1/keys/{key}"): _P.MANAGE_KEYS,
     }
 )
+
+_PATTERNS: Final = tuple((method, compile_path(path)[0]) for method, path in NEEDS)
+
+
+def methods_of(path: str) -> list[str]:
+    """What can be done at a path, in all routes that lead there."""
+    methods = {method for method, pattern in _PATTERNS if pattern.match(path)}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
 
 Authenticator = Callable[[str], Awaitable[Caller | None]]
 """A way to tell from a bearer credential who calls.

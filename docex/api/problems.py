@@ -13,6 +13,9 @@ from starlette.requests import ClientDisconnect
 
 from docex import errors
 from docex.api.access import TooSlow
+from docex.api.digests import BadHeader, ContentDigestMismatch
+from docex.api.permissions import methods_of
+from docex.api.ranges import RangeNotSatisfiable
 from docex.errors import DocexError
 from keys import KeysError
 from storage import InvalidPath, PathConflict, StorageError
@@ -35,6 +38,9 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (errors.NodeUnavailable, 503),
     (errors.NotMember, 422),
     (errors.LedgerError, 502),
+    (BadHeader, 400),
+    (ContentDigestMismatch, 400),
+    (RangeNotSatisfiable, 416),
     (DocexError, 422),
     (InvalidPath, 422),
     (StorageError, 503),
@@ -56,14 +62,19 @@ async def _expected(_: Request, error: Exception) -> Response:
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     if status >= 500:
         log.warning("request_failed", code=error.code, error=str(error))
-    return problem(status, error.code, str(error))
+    answer = problem(status, error.code, str(error))
+    if isinstance(error, RangeNotSatisfiable):
+        answer.headers["content-range"] = f"bytes */{error.size}"
+    return answer
 
 
-async def _http(_: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http")
     answer = problem(error.status_code, code, error.detail)
-    answer.headers.update(error.headers or {})  # such as Allow
+    answer.headers.update(error.headers or {})
+    if error.status_code == 405:
+        answer.headers["allow"] = ", ".join(methods_of(request.url.path))
     return answer
 
 

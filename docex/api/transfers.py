@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -10,15 +10,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
+from docex.api import cursors
 from docex.api.access import NodeOf, read_all
+from docex.api.cursors import CursorQuery
+from docex.api.download import Stored, send
 from docex.api.permissions import CallerOf, People
 from docex.api.views import Digest, History, StatementView, TransferPage, TransferRequest, TransferView
 from docex.core import proof
-from docex.core.digest import parse_digest
 from docex.core.state import Direction
-from docex.errors import NotFound, UsageError
+from docex.errors import NotFound
 from docex.service import proofs, transfers
-from docex.service.node import Node
+from docex.service.parts import read_blob
 from docex.service.visible import find_statement
 
 router = APIRouter(prefix="/api/v1", tags=["transfers"], dependencies=[People])
@@ -44,23 +46,18 @@ async def create_transfer(node: NodeOf, caller: CallerOf, request: Request) -> T
 async def list_transfers(
     node: NodeOf,
     caller: CallerOf,
+    request: Request,
+    response: Response,
     direction: Direction | None = None,
-    cursor: Annotated[str, Query(description="`next` of the page before")] = "",
+    cursor: CursorQuery = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> TransferPage:
     """Transfers sent and received, newest first."""
-    found = await node.store.transfers(direction, _cursor(cursor), limit, caller.folders)
-    more = f"{found[-1].created}~{found[-1].id}" if len(found) == limit else None
+    before = cursors.read_time("transfers", cursor)
+    found = await node.store.transfers(direction, before, limit, caller.folders)
+    more = cursors.write("transfers", found[-1].created, found[-1].id) if len(found) == limit else None
+    cursors.link(request, response, more)
     return TransferPage(transfers=[TransferView.of(each) for each in found], next=more)
-
-
-def _cursor(text: str) -> tuple[int, str] | None:
-    if not text:
-        return None
-    created, tilde, transfer = text.partition("~")
-    if not tilde or not created.isascii() or not created.isdigit() or len(created) > 12:
-        raise UsageError("this cursor is not one of this list")
-    return int(created), str(parse_digest(transfer))
 
 
 @router.get("/transfers/{transfer}")
@@ -83,20 +80,15 @@ async def read_history(
 
 
 @router.get("/transfers/{transfer}/packet", response_class=StreamingResponse)
-async def read_packet(node: NodeOf, caller: CallerOf, transfer: Digest) -> Response:
+async def read_packet(node: NodeOf, caller: CallerOf, request: Request, transfer: Digest) -> Response:
     """The packet as it travels: for opening it away from the node."""
     found = await node.store.transfer(transfer, caller.folders)
     if found.blob is None:
         raise NotFound("the packet of this transfer has not arrived yet")
     info = await node.blobs.stat(found.blob)
-    headers = {"content-length": str(info.size), "content-disposition": "attachment"}
-    return StreamingResponse(_chunks(node, found.blob), 200, headers, "application/age")
-
-
-async def _chunks(node: Node, blob: str) -> AsyncIterator[bytes]:
-    async with node.blobs.open(blob) as reader:
-        async for chunk in reader:
-            yield chunk
+    # Its transfer has the digest of the payload alone: the tag tells headers of other sizes apart, too.
+    stored = Stored(info.size, f"{found.packet}-{info.size}", "application/age")
+    return await send(request, stored, partial(read_blob, node, found.blob))
 
 
 @router.get("/statements/{digest}")

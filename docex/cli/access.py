@@ -65,7 +65,7 @@ def list_command(
 ) -> None:
     """List the API keys, those that ended included."""
     with connect(node, token_file) as client:
-        found = client.json("GET", "keys")["keys"]
+        found = client.all("keys", "keys")
     if as_json:
         output.as_json(found)
     elif not found:

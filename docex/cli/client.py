@@ -69,6 +69,16 @@ class NodeClient:
                 raise _stranger(self._node)
             return answer
 
+    def all(self, path: str, member: str, **query: str) -> list[dict[str, Any]]:
+        """The entries of a list, from all of its pages; raises as `json` does."""
+        found: list[dict[str, Any]] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self.json("GET", path, params={**query, "cursor": cursor, "limit": 1000})
+            found += page[member]
+            cursor = page["next"]
+        return found
+
     def text(self, path: str, *, media_type: str | None = None) -> str:
         """The answer to GET as text, which must have this media type; raises as `json` does."""
         with self.stream("GET", path) as response:

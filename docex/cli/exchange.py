@@ -101,13 +101,8 @@ def documents(
 ) -> None:
     """List the newest version of each document on your node, those received included."""
     check_folder(folder)
-    found: list[dict[str, Any]] = []
     with connect(node, token_file) as client:
-        cursor = ""
-        while cursor is not None:
-            page = client.json("GET", "documents", params={"folder": folder, "cursor": cursor, "limit": 1000})
-            found += page["documents"]
-            cursor = page["next"]
+        found = client.all("documents", "documents", folder=folder)
     if as_json:
         output.as_json(found)
     elif not found:

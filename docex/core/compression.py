@@ -177,6 +177,10 @@ class FrameReader:
         assert isinstance(content.obj, bytearray)
         self.buffers.give(memoryview(content.obj))
 
+    def drop(self, frame: Frame) -> None:
+        """Use the buffer of a frame again whose content nobody wants."""
+        self.buffers.give(frame.buffer)
+
     def _skip(self) -> None:
         length = self._number(4, 4)
         if length > FRAME_SIZE:

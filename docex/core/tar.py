@@ -8,7 +8,7 @@ the same documents: no times, owners or modes from the machine that sealed them.
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from docex.errors import ArchiveInvalid
@@ -42,10 +42,14 @@ def padding(size: int) -> bytes:
 
 
 class ChunkReader:
-    """Reads a stream that arrives in chunks, without copying what is larger than a header."""
+    """Reads a stream that arrives in chunks, without copying what is larger than a header.
 
-    def __init__(self, chunks: Iterator[bytes | memoryview]) -> None:
+    ``skip`` leaves out chunks that need not be made, up to so many bytes; how many bytes are then left to skip.
+    """
+
+    def __init__(self, chunks: Iterator[bytes | memoryview], skip: Callable[[int], int] = lambda size: size) -> None:
         self._chunks = chunks
+        self._skip = skip
         self._chunk = memoryview(b"")
 
     def some(self, limit: int) -> memoryview:
@@ -57,6 +61,16 @@ class ChunkReader:
                 break
         data, self._chunk = self._chunk[:limit], self._chunk[limit:]
         return data
+
+    def skip(self, size: int) -> int:
+        """Pass over ``size`` bytes; how many there were, fewer only where the stream ends before."""
+        held, self._chunk = self._chunk[:size], self._chunk[size:]
+        left = size - len(held)
+        if left:
+            left = self._skip(left)
+        while left and (data := self.some(left)):
+            left -= len(data)
+        return size - left
 
     def exactly(self, size: int) -> bytes:
         """``size`` bytes, or fewer where the stream ends before."""
@@ -118,6 +132,16 @@ class TarReader:
             raise ArchiveInvalid("the tar archive is cut short")
         self._left -= len(data)
         return data
+
+    def skip(self, size: int) -> None:
+        """Pass over the next ``size`` bytes of the entry, which has so many.
+
+        Raises:
+            ArchiveInvalid: the archive is cut.
+        """
+        if self._source.skip(size) != size:
+            raise ArchiveInvalid("the tar archive is cut short")
+        self._left -= size
 
     def _take(self, size: int) -> bytes:
         data = self._source.exactly(size)

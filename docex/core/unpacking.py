@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -79,10 +79,17 @@ def unpack(
     raise ArchiveInvalid("the packet has no statements")
 
 
+class Closable(Protocol):
+    """Where a document's bytes come from."""
+
+    def close(self) -> None:
+        """End what works behind it."""
+
+
 class DocumentReader:
     """Reads one document out of a packet; close it to end the thread behind it."""
 
-    def __init__(self, chunks: Generator[memoryview, None, None], archive: tar.TarReader) -> None:
+    def __init__(self, chunks: Closable, archive: tar.TarReader) -> None:
         self._chunks = chunks
         self._archive = archive
         self._rest = memoryview(b"")

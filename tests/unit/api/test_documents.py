@@ -98,7 +98,7 @@ async def test_lists_come_in_pages(client: httpx.AsyncClient) -> None:
     check_problem(await client.get("/api/v1/documents?limit=0"), 422, "request_invalid")
     check_problem(await client.get("/api/v1/documents?limit=1001"), 422, "request_invalid")
     check_problem(await client.get("/api/v1/documents?folder=a/../b"), 422, "name_invalid")
-    check_problem(await client.get("/api/v1/documents?cursor=%00"), 422, "usage")
+    check_problem(await client.get("/api/v1/documents?cursor=%00"), 422, "cursor_invalid")
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------

@@ -189,11 +189,6 @@ async def test_transfers_come_in_pages(client: httpx.AsyncClient, node: Node, ma
     assert (len(seen), set(seen)) == (5, made)
 
 
-@pytest.mark.parametrize("cursor", ["x", "1", "~", "1~", "1~x", "1~sha256:\0", "٣~" + digest_of("x"), "9" * 13 + "~"])
-async def test_a_cursor_that_is_none_is_refused(client: httpx.AsyncClient, cursor: str) -> None:
-    check_problem(await client.get("/api/v1/transfers", params={"cursor": cursor}), 422, "usage")
-
-
 BAD_REQUESTS: list[tuple[bytes, int, str]] = [
     (b"", 422, "request_invalid"),
     (b"x", 422, "request_invalid"),

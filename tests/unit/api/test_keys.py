@@ -44,7 +44,7 @@ async def test_a_key_is_shown_once_and_kept_as_a_digest(client: httpx.AsyncClien
         "revoked": None,
     }
     listed = await client.get(URL)
-    assert listed.json() == {"keys": [made]}
+    assert listed.json() == {"keys": [made], "next": None}
     kept = repr(await node.store.api_keys()) + listed.text
     assert key.split("_")[2] not in kept
 
@@ -79,7 +79,7 @@ async def test_keys_differ(client: httpx.AsyncClient) -> None:
 )
 async def test_what_is_no_key_is_refused(client: httpx.AsyncClient, change: dict[str, Any], code: str) -> None:
     check_problem(await client.post(URL, json=WANTED | change), 422, code)
-    assert (await client.get(URL)).json() == {"keys": []}
+    assert (await client.get(URL)).json() == {"keys": [], "next": None}
 
 
 async def test_a_request_that_is_too_long_is_not_read_to_its_end(client: httpx.AsyncClient) -> None:

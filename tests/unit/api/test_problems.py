@@ -69,7 +69,11 @@ async def test_a_route_or_method_that_is_not_there(stranger: httpx.AsyncClient) 
     check_problem(await stranger.get("/nothing"), 404, "not_found")
     answer = await stranger.post("/livez")
     check_problem(answer, 405, "method_not_allowed")
-    assert answer.headers["allow"] == "GET"
+    assert answer.headers["allow"] == "GET, HEAD"
+    answer = await stranger.post("/api/v1/documents/a")  # two routes lead there: each has its methods
+    check_problem(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == "GET, HEAD, PUT"
+    assert (await stranger.head("/api/v1/receipts")).status_code == 405
 
 
 async def raised(node: Node, error: Exception) -> httpx.Response:
