@@ -22,6 +22,7 @@ from docex.db.engine import make_engine, upgrade
 from docex.db.store import SqlStore
 from docex.db.transactions import SqlTransactionStore
 from docex.errors import LedgerError, UsageError
+from docex.failpoints import Failpoint, reached
 from docex.ledger.deploy import check_deployment, read_deployment
 from docex.ledger.node import NodeLedger
 from docex.ledger.process import CHAIN_ID
@@ -62,10 +63,12 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
         rpc = await stack.enter_async_context(Rpc(settings.rpc, chain_id=deployment.chain_id))
         await check_deployment(rpc, deployment)
         await upgrade(settings.database_url)
+        reached(Failpoint.NODE_MIGRATED)
         engine = make_engine(settings.database_url)
         stack.push_async_callback(engine.dispose)
         store = SqlStore(engine, batch_jobs=() if tsa is None else (timestamps.JOB,))
         await store.belong_to(f"{keystore.public['account']} {deployment.directory} {deployment.notary}")
+        reached(Failpoint.NODE_OWNED)
         blobs = _blobs(settings)
         stack.push_async_callback(blobs.close)
         peers = HttpPeers(_reach(settings, deployment))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -82,11 +83,14 @@ def node_settings(given: dict[str, Any]) -> NodeSettings:
 async def _serve(settings: NodeSettings, passphrase: bytes) -> None:
     import uvicorn
 
+    from docex import failpoints
     from docex.api.app import make_app, make_worker
     from docex.errors import NotMember
     from docex.logs import configure
     from docex.wiring import api_token, running_node
 
+    if armed := failpoints.arm(os.environ.get(failpoints.VARIABLE, "")):
+        output.warning(f"this node is under test: it ends itself at {', '.join(sorted(armed))}")
     configure()
     listening = [_listen(settings.host, settings.port)] if settings.listens else []
     async with running_node(settings, passphrase) as node:

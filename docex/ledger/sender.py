@@ -36,6 +36,7 @@ from docex.core.transactions import (
     TransactionStore,
 )
 from docex.errors import Conflict, LedgerUnavailable, NotFound
+from docex.failpoints import Failpoint, reached
 from docex.ledger import broadcast, follow, market, prepare
 from docex.ledger.market import Fees, Market
 from docex.ledger.rpc import Rpc, RpcError
@@ -111,12 +112,14 @@ class Sender:
                 self._rpc, TransactionRequest(key, self.chain_id, self.account, to, data, value, gas or 0)
             )
             row = await self._store.reserve(request, now.count)
+            reached(Failpoint.TRANSACTION_RESERVED)
         if (row.request.to, row.request.data, row.request.value) != (to, data, value):
             raise Conflict(f"the key {key!r} belongs to another transaction")
         if row.status is TransactionStatus.PENDING:
             try:
                 row = await self._signed(row, now or await market.read(self._rpc, self.account))
                 await broadcast.send(self._rpc, [row])
+                reached(Failpoint.TRANSACTION_SENT)
             except LedgerUnavailable:
                 return await self._found(key)
         return row
@@ -185,7 +188,9 @@ class Sender:
 
     async def _attempt(self, row: StoredTransaction, now: Market, fees: Fees, number: int) -> StoredTransaction:
         attempt = await sign(self._signer, row.request, row.nonce, number=number, fees=fees, block=now.head)
-        return await self._store.add_attempt(row.key, attempt)
+        kept = await self._store.add_attempt(row.key, attempt)
+        reached(Failpoint.TRANSACTION_SIGNED)
+        return kept
 
     async def _found(self, key: str) -> StoredTransaction:
         row = await self._store.find(key)
@@ -223,6 +228,7 @@ class Sender:
             status = follow.status_of(block, now.head, self._confirmations)
             if (status, block) != (row.status, row.block):
                 changed[row.key] = await self._store.set_block(row.key, status, block)
+                reached(Failpoint.TRANSACTION_MOVED)
             if block is None:
                 pending.append(changed.get(row.key, row))
         return pending

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from docex.core.state import Batch, BatchState
 from docex.errors import LedgerError, LedgerUnavailable
+from docex.failpoints import Failpoint, reached
 from docex.service.node import Node
 
 
@@ -24,7 +25,8 @@ async def anchor_waiting(node: Node) -> int:
     Raises:
         LedgerError: of the first batch that could not go on; the others did. Try again later; nothing is lost.
     """
-    await node.store.make_batch(node.limits.batch_size, node.now())
+    if await node.store.make_batch(node.limits.batch_size, node.now()) is not None:
+        reached(Failpoint.BATCH_KEPT)
     await node.ledger.poll()
     final, failures = 0, []
     for batch in await node.store.batches(BatchState.SEALED):  # after the poll, which may put some back
@@ -43,7 +45,8 @@ async def _advance(node: Node, batch: Batch) -> bool:
     anchored = await node.ledger.anchor(batch.root, batch.size)
     if anchored is None:
         return False
-    return await node.store.set_batch(
+    reached(Failpoint.BATCH_ANCHORED)
+    final = await node.store.set_batch(
         replace(
             batch,
             state=BatchState.FINAL,
@@ -53,3 +56,5 @@ async def _advance(node: Node, batch: Batch) -> bool:
             block_time=anchored.anchor.time,
         )
     )
+    reached(Failpoint.BATCH_FINAL)
+    return final

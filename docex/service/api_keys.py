@@ -17,6 +17,7 @@ from typing import Final
 from docex.core.access import Caller, Folders, Role
 from docex.core.state import ApiKey
 from docex.errors import NotFound, Unauthorised, UsageError
+from docex.failpoints import Failpoint, reached
 from docex.service.node import Node
 
 LAST_TIME: Final = 253_402_300_799  # the end of the year 9999: what calendars can show
@@ -65,6 +66,7 @@ async def make(
     kept = tuple(dict.fromkeys(folders))
     key = ApiKey(key_id, name, frozenset(roles), Folders(kept), _digest(secret), now, expires)
     await node.store.add_api_key(key)
+    reached(Failpoint.KEY_KEPT)
     return NewKey(key, f"docex_{key_id}_{secret}")
 
 

@@ -22,6 +22,7 @@ from docex.core.packet import DocumentReader, DocumentSource
 from docex.core.recipients import parse_recipient
 from docex.core.state import StoredDocument
 from docex.errors import Conflict, DigestMismatch, LimitExceeded, NameInvalid, NotFound, UsageError
+from docex.failpoints import Failpoint, reached
 from docex.service.node import Node
 from docex.service.streams import AsyncSource, on_thread, write_blob
 from docex.service.visible import find_statement
@@ -77,6 +78,7 @@ async def deposit(
         )
 
     sealed = await write_blob(node.blobs, blob, seal, source)
+    reached(Failpoint.DEPOSIT_STORED)
     statement = sealed.documents[0]
     claim = statement.body
     assert isinstance(claim, Document)
@@ -95,7 +97,9 @@ async def deposit(
         sealed.payload_digest,
         sealed.header_size + sealed.payload_size,
     )
-    return await node.store.add_document(stored, [statement])
+    kept = await node.store.add_document(stored, [statement])
+    reached(Failpoint.DEPOSIT_KEPT)
+    return kept
 
 
 async def _check_superseded(node: Node, digest: str, within: Folders) -> None:

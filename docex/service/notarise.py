@@ -15,6 +15,7 @@ from docex.core.access import EVERYTHING, Folders
 from docex.core.claims import Document, Link
 from docex.core.statement import Statement
 from docex.errors import Forbidden, LimitExceeded, NotFound, StatementInvalid, UsageError
+from docex.failpoints import Failpoint, reached
 from docex.service.node import CLOCK_SKEW, Node, check_signer
 from docex.service.visible import find_statement, states_path_in
 
@@ -59,6 +60,7 @@ async def notarise(node: Node, tokens: Sequence[str], *, within: Folders = EVERY
     for each in by_key.values():
         await check_signer(node, each, node.now())
     new = await node.store.add_statements(statements)
+    reached(Failpoint.STATEMENTS_KEPT)
     return Notarised(tuple(each.digest_text for each in statements), new)
 
 

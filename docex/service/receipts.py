@@ -8,6 +8,7 @@ from docex.core.packet import Opened
 from docex.core.state import DeliveryState, Direction, Job, StoredDocument, StoredTransfer
 from docex.core.statement import Statement
 from docex.errors import Conflict, DigestMismatch, DocexError, Forbidden, LedgerError, StatementInvalid
+from docex.failpoints import Failpoint, reached
 from docex.service.deposits import opened_blob
 from docex.service.node import Node, active_member, check_signer, printable
 from docex.service.streams import on_thread
@@ -37,6 +38,7 @@ async def open_received(node: Node, transfer_id: str) -> None:
     else:
         documents = [_received(node, transfer, each) for each in opened.documents]
         await node.store.add_received(transfer.id, documents, opened.documents)
+        reached(Failpoint.RECEIVED_KEPT)
         claim = Receipt(transfer.id, transfer.packet, opened_digests(opened), "accepted")
     await _give(node, transfer, statement.issue(node.signer, node.account, claim, node.now()))
 
@@ -93,7 +95,9 @@ async def _give(node: Node, transfer: StoredTransfer, receipt: Statement) -> Sto
     claim = receipt.body
     assert isinstance(claim, Receipt)
     job = Job(f"return:{transfer.id}", "return", transfer.id)
-    return await node.store.add_receipt(transfer.id, node.account, _STATES[claim.outcome], receipt, [job])
+    kept = await node.store.add_receipt(transfer.id, node.account, _STATES[claim.outcome], receipt, [job])
+    reached(Failpoint.RECEIPT_KEPT)
+    return kept
 
 
 async def give_back(node: Node, transfer_id: str) -> None:
@@ -110,6 +114,7 @@ async def give_back(node: Node, transfer_id: str) -> None:
     assert receipt is not None
     sender = await active_member(node, transfer.peer)
     await node.peers.send_receipt(sender.endpoint, receipt.token)
+    reached(Failpoint.RECEIPT_RETURNED)
 
 
 async def take(node: Node, token: str) -> StoredTransfer:
@@ -141,7 +146,9 @@ async def take(node: Node, token: str) -> StoredTransfer:
     sent = await _sent_digests(node, transfer)
     if set(claim.opened) != sent if claim.outcome == "accepted" else not sent.issuperset(claim.opened):
         raise DigestMismatch("the receipt names other documents than the transfer carried")
-    return await node.store.add_receipt(transfer.id, said.issuer, _STATES[claim.outcome], said, [])
+    kept = await node.store.add_receipt(transfer.id, said.issuer, _STATES[claim.outcome], said, [])
+    reached(Failpoint.RECEIPT_TAKEN)
+    return kept
 
 
 async def _sent_digests(node: Node, transfer: StoredTransfer) -> set[str]:

@@ -17,6 +17,7 @@ from docex.core.digest import parse_digest
 from docex.core.state import Job
 from docex.core.statement import Statement
 from docex.errors import Conflict, Forbidden, LedgerUnavailable, NotFound, UsageError
+from docex.failpoints import Failpoint, reached
 from docex.service import proofs
 from docex.service.node import Node
 from docex.service.visible import find_statement
@@ -61,6 +62,7 @@ async def revoke(
     revocation = statement.issue(node.signer, node.account, claim, now)
     job = Job(f"revoke:{stored.digest}", "revoke", revocation.digest_text)
     await node.store.add_revocation(stored.digest, revocation, [job])
+    reached(Failpoint.REVOCATION_KEPT)
     return revocation
 
 
@@ -86,6 +88,7 @@ async def record(node: Node, digest: str) -> float | None:
         await node.ledger.poll()
         what = parse_digest(claim.statement).raw
         final = await node.ledger.revoke(what, revocation.digest, claim.effective, inclusion)
+        reached(Failpoint.REVOCATION_RECORDED)
     except LedgerUnavailable:  # an outage, and no reason to wait longer each time
         return WAIT
     return None if final else WAIT

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from docex.failpoints import Failpoint, reached
 from docex.service.node import Node
 
 JOB: Final = "timestamp"
@@ -24,4 +25,6 @@ async def fetch(node: Node, argument: str) -> None:
     if node.tsa is None or await node.store.timestamp(number) is not None:
         return
     batch = await node.store.batch(number)
-    await node.store.set_timestamp(number, await node.tsa.timestamp(batch.root))
+    token = await node.tsa.timestamp(batch.root)
+    reached(Failpoint.TIMESTAMP_FETCHED)
+    await node.store.set_timestamp(number, token)

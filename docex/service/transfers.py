@@ -23,6 +23,7 @@ from docex.core.packet import DocumentReader, DocumentSource
 from docex.core.state import Delivery, DeliveryState, Direction, Job, StoredDocument, StoredTransfer
 from docex.core.statement import Statement
 from docex.errors import Conflict, DigestMismatch, Forbidden, LimitExceeded, NotFound, StatementInvalid, UsageError
+from docex.failpoints import Failpoint, reached
 from docex.service import deposits
 from docex.service.node import Node, active_member, address_on, check_signer, recipient_of
 from docex.service.streams import AsyncSource, write_blob
@@ -66,6 +67,7 @@ async def create(
         return packet.seal(sources, destination, recipients, signer=node.signer, issuer=node.account, now=now)
 
     sealed = await write_blob(node.blobs, blob, seal)
+    reached(Failpoint.TRANSFER_STORED)
     claim = packet_claim(sealed.packet)
     assert sealed.payload_digest is not None  # asked for
     transfer = statement.issue(
@@ -94,7 +96,9 @@ async def create(
         tuple(Delivery(transfer.digest_text, account, DeliveryState.PENDING, updated=now) for account in to),
     )
     jobs = [Job(f"deliver:{row.id}:{account}", "deliver", f"{row.id} {account}") for account in to]
-    return await node.store.add_transfer(row, [transfer], jobs)
+    kept = await node.store.add_transfer(row, [transfer], jobs)
+    reached(Failpoint.TRANSFER_KEPT)
+    return kept
 
 
 def packet_claim(packet_statement: Statement) -> Packet:
@@ -163,9 +167,11 @@ async def deliver(node: Node, transfer_id: str, account: str) -> None:
     if not member.endpoint:
         raise NotFound(f"{member.name} has published no endpoint yet")
     if await node.peers.announce(member.endpoint, token):
+        reached(Failpoint.DELIVERY_ANNOUNCED)
         assert transfer.blob is not None  # what was sealed here is here
         async with node.blobs.open(transfer.blob) as reader:
             await node.peers.send_packet(member.endpoint, transfer_id, reader.info.size, reader.chunks)
+        reached(Failpoint.DELIVERY_SENT)
     await node.store.set_delivery(transfer_id, account, DeliveryState.DELIVERED, None)
 
 
@@ -203,7 +209,9 @@ async def announced(node: Node, token: str) -> StoredTransfer:
         None,
         (Delivery(said.digest_text, node.account, DeliveryState.PENDING, updated=now),),
     )
-    return await node.store.add_transfer(row, [said], [])
+    kept = await node.store.add_transfer(row, [said], [])
+    reached(Failpoint.ANNOUNCEMENT_KEPT)
+    return kept
 
 
 async def take_packet(node: Node, transfer_id: str, chunks: AsyncIterator[bytes]) -> StoredTransfer:
@@ -231,7 +239,10 @@ async def take_packet(node: Node, transfer_id: str, chunks: AsyncIterator[bytes]
 
     with suppress(BlobExists):  # stored whole, and checked, by a delivery that was cut off before it was noted
         await write_blob(node.blobs, blob, copy, raw)
-    return await node.store.set_packet(transfer_id, blob, [Job(f"open:{transfer_id}", "open", transfer_id)])
+    reached(Failpoint.PACKET_STORED)
+    kept = await node.store.set_packet(transfer_id, blob, [Job(f"open:{transfer_id}", "open", transfer_id)])
+    reached(Failpoint.PACKET_KEPT)
+    return kept
 
 
 def _copy_packet(

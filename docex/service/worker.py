@@ -17,6 +17,7 @@ import structlog
 
 from docex.core.state import DeliveryState, Job
 from docex.errors import DocexError
+from docex.failpoints import Failpoint, reached
 from docex.service import anchoring, receipts, revocations, timestamps, transfers
 from docex.service.node import Node, printable
 from keys import KeysError
@@ -48,6 +49,7 @@ async def _work(node: Node, interval: float, clock: Callable[[], float]) -> None
 
     async def claim() -> None:
         for job in await node.store.claim(clock(), LEASE, CONCURRENT - len(busy)):
+            reached(Failpoint.JOB_CLAIMED)
             task = asyncio.create_task(work_on(node, job, clock))
             busy.add(task)
             task.add_done_callback(ended)
@@ -93,6 +95,7 @@ async def work_on(node: Node, job: Job, clock: Callable[[], float] = time.time) 
     except Exception as error:  # a job is never lost, whatever it runs into
         await _noted(job, _failed(node, job, error, clock))
     else:
+        reached(Failpoint.JOB_DONE)
         done = node.store.finish(job.key) if wait is None else node.store.retry(job.key, clock() + wait, "")
         await _noted(job, done)
 
