@@ -33,6 +33,9 @@ class NodeSettings(BaseSettings):
     api_token: SecretStr | None = Field(
         None, min_length=MIN_TOKEN, description="API token; made and kept in the data folder by default"
     )
+    remember_requests: int = Field(
+        24 * 3600, ge=60, le=366 * 24 * 3600, description="seconds for which idempotency keys are remembered"
+    )
     tsa: str | None = Field(None, description="URL of an RFC 3161 time-stamping authority for batch roots")
     peer_networks: str | None = Field(
         None,

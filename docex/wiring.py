@@ -92,7 +92,10 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
             ledger=NodeLedger(rpc, deployment.directory, deployment.notary, sender, transactions),
             peers=peers,
             tsa=tsa,
-            limits=Limits(document_size=settings.max_document_size),
+            limits=Limits(
+                document_size=settings.max_document_size,
+                remember_requests=settings.remember_requests,
+            ),
         )
 
 

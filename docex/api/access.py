@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from docex.api.digests import ContentCheck
+from docex.api.digests import BadHeader, ContentCheck
 from docex.core.statement import MAX_TOKEN_BYTES
 from docex.errors import DocexError, LengthRequired, LimitExceeded
 from docex.service.node import Node
@@ -26,6 +26,12 @@ class TooSlow(DocexError):
     """A client stopped sending in the middle of a body."""
 
     code = "too_slow"
+
+
+class EncodingUnknown(DocexError):
+    """Content comes in an encoding that this node does not undo."""
+
+    code = "encoding_unknown"
 
 
 def node_of(request: Request) -> Node:
@@ -84,6 +90,19 @@ async def body(request: Request, limit: int | None = None) -> AsyncIterator[byte
             raise LimitExceeded(f"at most {limit} bytes are taken here")
         check.update(chunk)
         yield chunk
+
+
+def check_whole(request: Request) -> None:
+    """See that the content is all of what it is to become, as it is.
+
+    Raises:
+        BadHeader: it is a part (RFC 9110 section 14.5).
+        EncodingUnknown: it is encoded.
+    """
+    if "content-range" in request.headers:
+        raise BadHeader("a part can't be put here: send the whole, without Content-Range")
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise EncodingUnknown("send the document as it is, without Content-Encoding: the node compresses it")
 
 
 def content_length(request: Request) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query, Request, Response
@@ -12,11 +13,14 @@ from pydantic import BaseModel, Field, ValidationError
 from docex.api import cursors
 from docex.api.access import NodeOf, read_all
 from docex.api.cursors import CursorQuery
-from docex.api.permissions import People
+from docex.api.once import IdempotencyKey, request_once, tell
+from docex.api.permissions import CallerOf, People
 from docex.api.views import when
 from docex.core.access import MAX_FOLDERS, Role
+from docex.core.requests import Once
 from docex.core.state import ApiKey
 from docex.service import api_keys
+from docex.service.once import once
 
 router = APIRouter(prefix="/api/v1/keys", tags=["keys"], dependencies=[People])
 
@@ -82,13 +86,25 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("", status_code=201, responses=_PROBLEMS, openapi_extra={"requestBody": _BODY})
-async def make(node: NodeOf, request: Request, response: Response) -> NewKeyView:
-    """Make a key. The answer alone holds it: this node keeps a digest of its secret."""
+async def make(
+    node: NodeOf, caller: CallerOf, request: Request, response: Response, idempotency_key: IdempotencyKey = None
+) -> NewKeyView:
+    """Make a key. The answer alone holds it: this node keeps a digest of its secret.
+
+    With an Idempotency-Key the secret is kept as long as that, too, encrypted to this node's identity: who sends the
+    request again gets the same key.
+    """
+    content = await read_all(request, _MAX_REQUEST)
     try:
-        wanted = KeyRequest.model_validate_json(await read_all(request, _MAX_REQUEST))
+        wanted = KeyRequest.model_validate_json(content)
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from None
-    made = await api_keys.make(node, wanted.name, wanted.roles, wanted.folders, wanted.expires)
+
+    async def work(once: Once | None) -> api_keys.NewKey:
+        return await api_keys.make(node, wanted.name, wanted.roles, wanted.folders, wanted.expires, once=once)
+
+    named = request_once(request, caller, idempotency_key, content)
+    made = tell(await once(node, named, work, partial(api_keys.made_before, node)), response)
     response.headers["cache-control"] = "no-store"
     return NewKeyView.of(made.key, key=made.text)
 

@@ -53,6 +53,7 @@ def make_worker(node: Node, *, interval: float) -> FastAPI:
     """The worker of a node by itself. Of the API it has what tells whether it can work, which needs no token."""
     app = FastAPI(lifespan=_working(node, interval), openapi_url=None)  # and so no docs page either
     app.state.node = node
+    app.add_middleware(HeadAsGet)
     problems.install(app)
     app.include_router(health.router)
     return app

@@ -8,14 +8,19 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from docex.api import cursors
-from docex.api.access import NodeOf, body, content_length
+from docex.api.access import NodeOf, body, check_whole, content_length
+from docex.api.conditions import conditions, quoted
 from docex.api.cursors import CursorQuery
 from docex.api.download import document_reader, send, stored_document
+from docex.api.once import IdempotencyKey, request_once, tell
 from docex.api.permissions import CallerOf, People
 from docex.api.views import Digest, DocumentPage, DocumentView
 from docex.core.access import Permission
 from docex.core.claims import KINDS
+from docex.core.requests import Once
+from docex.core.state import StoredDocument
 from docex.service import deposits, revocations
+from docex.service.once import once
 from docex.service.revocations import TakenBack
 
 router = APIRouter(prefix="/api/v1/documents", tags=["documents"], dependencies=[People])
@@ -48,27 +53,43 @@ async def deposit(
     node: NodeOf,
     caller: CallerOf,
     request: Request,
+    response: Response,
     path: str,
     kind: Annotated[str, Query(description=f"one of {', '.join(KINDS)}")] = "other",
     supersedes: Annotated[
         Digest | None, Query(description="digest of the document statement that this replaces")
     ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> DocumentView:
     """Deposit a document (the raw request body) under a path; overwriting makes a new version.
 
-    Answered when the document is signed, encrypted and durable. Its statement is anchored soon after.
+    Answered when the document is signed, encrypted and durable. Its statement is anchored soon after. With
+    `If-None-Match: *` it is only created, with `If-Match` it only follows the version with that ETag; else 412.
     """
+    check_whole(request)
+    size, precondition = content_length(request), conditions(request.headers).of_newest
     media_type = request.headers.get("content-type", _DEFAULT_MEDIA_TYPE)
-    stored = await deposits.deposit(
-        node,
-        path,
-        content_length(request),
-        body(request),
-        media_type=media_type,
-        kind=kind,
-        supersedes=supersedes,
-        within=caller.folders,
-    )
+    named = request_once(request, caller, idempotency_key)
+
+    async def work(once: Once | None) -> StoredDocument:
+        return await deposits.deposit(
+            node,
+            path,
+            size,
+            body(request),
+            media_type=media_type,
+            kind=kind,
+            supersedes=supersedes,
+            within=caller.folders,
+            precondition=precondition,
+            once=once,
+        )
+
+    async def again(effect: str) -> StoredDocument:
+        return await deposits.deposited_before(node, effect, body(request))
+
+    stored = tell(await once(node, named, work, again), response)
+    response.headers["etag"] = quoted(stored.statement)
     return DocumentView.of(stored, TakenBack())
 
 

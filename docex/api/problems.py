@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from docex import errors
-from docex.api.access import TooSlow
+from docex.api.access import EncodingUnknown, TooSlow
 from docex.api.digests import BadHeader, ContentDigestMismatch
 from docex.api.permissions import methods_of
 from docex.api.ranges import RangeNotSatisfiable
@@ -39,6 +39,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (errors.NotMember, 422),
     (errors.LedgerError, 502),
     (BadHeader, 400),
+    (EncodingUnknown, 415),
     (ContentDigestMismatch, 400),
     (RangeNotSatisfiable, 416),
     (DocexError, 422),
@@ -65,6 +66,10 @@ async def _expected(_: Request, error: Exception) -> Response:
     answer = problem(status, error.code, str(error))
     if isinstance(error, RangeNotSatisfiable):
         answer.headers["content-range"] = f"bytes */{error.size}"
+    if isinstance(error, errors.RequestUnderWay):
+        answer.headers["retry-after"] = "1"
+    if isinstance(error, EncodingUnknown):
+        answer.headers["accept-encoding"] = "identity"
     return answer
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from docex.api.access import NodeOf, read_all
+from docex.api.once import IdempotencyKey, request_once, tell
 from docex.api.permissions import CallerOf, People
 from docex.api.views import Digest
+from docex.core.digest import sha256
+from docex.core.requests import Once
 from docex.errors import LimitExceeded, UsageError
 from docex.service import notarise
+from docex.service.notarise import Notarised
+from docex.service.once import once
 
 router = APIRouter(prefix="/api/v1", tags=["statements"], dependencies=[People])
 
@@ -36,17 +41,28 @@ class NotarisedView(BaseModel):
 
 
 @router.post("/statements", status_code=201, responses=_PROBLEMS, openapi_extra={"requestBody": _BODY})
-async def add(node: NodeOf, caller: CallerOf, request: Request) -> NotarisedView:
+async def add(
+    node: NodeOf, caller: CallerOf, request: Request, response: Response, idempotency_key: IdempotencyKey = None
+) -> NotarisedView:
     """Notarise document and link statements that were signed elsewhere with this member's keys.
 
     The body is JSON Lines: each line a JSON string with one statement (a compact JWS). All are taken or none. Answered
     when they are durable; they are anchored soon after. Sending them again changes nothing.
     """
-    lines = (await read_all(request, _MAX_REQUEST)).splitlines()
+    content = await read_all(request, _MAX_REQUEST)
+    lines = content.splitlines()
     if len(lines) > notarise.MAX_STATEMENTS:  # before anything is made of them
         raise LimitExceeded(f"at most {notarise.MAX_STATEMENTS} statements are taken at once")
     tokens = [_token(*each) for each in enumerate(lines, 1)]
-    taken = await notarise.notarise(node, tokens, within=caller.folders)
+
+    async def work(once: Once | None) -> Notarised:
+        return await notarise.notarise(node, tokens, within=caller.folders, once=once)
+
+    async def again(effect: str) -> Notarised:
+        return Notarised(tuple(str(sha256(token.encode())) for token in tokens), int(effect))
+
+    named = request_once(request, caller, idempotency_key, content)
+    taken = tell(await once(node, named, work, again), response)
     return NotarisedView(statements=list(taken.digests), new=taken.new)
 
 

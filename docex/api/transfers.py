@@ -14,12 +14,15 @@ from docex.api import cursors
 from docex.api.access import NodeOf, read_all
 from docex.api.cursors import CursorQuery
 from docex.api.download import Stored, send
+from docex.api.once import IdempotencyKey, request_once, tell
 from docex.api.permissions import CallerOf, People
 from docex.api.views import Digest, History, StatementView, TransferPage, TransferRequest, TransferView
 from docex.core import proof
-from docex.core.state import Direction
+from docex.core.requests import Once
+from docex.core.state import Direction, StoredTransfer
 from docex.errors import NotFound
 from docex.service import proofs, transfers
+from docex.service.once import once
 from docex.service.parts import read_blob
 from docex.service.visible import find_statement
 
@@ -31,15 +34,25 @@ _REQUEST_BODY = {"content": {"application/json": {"schema": TransferRequest.mode
 
 
 @router.post("/transfers", status_code=202, openapi_extra={"requestBody": _REQUEST_BODY})
-async def create_transfer(node: NodeOf, caller: CallerOf, request: Request) -> TransferView:
-    """Seal documents to members; delivery goes on in the background until each has the packet."""
+async def create_transfer(
+    node: NodeOf, caller: CallerOf, request: Request, response: Response, idempotency_key: IdempotencyKey = None
+) -> TransferView:
+    """Seal documents to members; delivery goes on in the background until each has the packet.
+
+    Sent again with the same Idempotency-Key, it is answered with the transfer that there is, as it stands now.
+    """
     # Read here, and not by the framework: that reads any number of bytes before it looks at who asks.
+    content = await read_all(request, _MAX_REQUEST)
     try:
-        wanted = TransferRequest.model_validate_json(await read_all(request, _MAX_REQUEST))
+        wanted = TransferRequest.model_validate_json(content)
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from None
-    made = await transfers.create(node, wanted.documents, wanted.to, within=caller.folders)
-    return TransferView.of(made)
+
+    async def work(once: Once | None) -> StoredTransfer:
+        return await transfers.create(node, wanted.documents, wanted.to, within=caller.folders, once=once)
+
+    named = request_once(request, caller, idempotency_key, content)
+    return TransferView.of(tell(await once(node, named, work, node.store.transfer), response))
 
 
 @router.get("/transfers")

@@ -36,7 +36,7 @@ class DocumentTables(Tables):
                 async with self._writing() as session:
                     await self._add_statements(session, statements)
                     added = rows.document(await self._add_version(session, document, precondition))
-                    await self._take_effect(session, once, str(added.version))
+                    await self._take_effect(session, once, added.statement)
                     return added
             except IntegrityError:  # another upload took this version number (PostgreSQL): take the next
                 continue

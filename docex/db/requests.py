@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy import ColumnElement, CursorResult, and_, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,9 +17,7 @@ class RequestTables(Tables):
 
     async def begin(self, once: Once, fingerprint: bytes, now: int, lease: int, keep: int) -> str | None:
         """See the protocol."""
-        old = delete(RequestRow).where(
-            RequestRow.id == once.id, RequestRow.created <= now - keep, RequestRow.until <= now
-        )
+        old = delete(RequestRow).where(RequestRow.id == once.id, _settled(now - keep, now))
         for _ in range(RACES):
             async with self._writing() as session:
                 await session.execute(old)
@@ -51,11 +49,15 @@ class RequestTables(Tables):
 
     async def forget(self, before: int) -> int:
         """See the protocol."""
-        old = delete(RequestRow).where(RequestRow.created <= before, RequestRow.until <= before)
         async with self._writing() as session:
-            result = await session.execute(old)
+            result = await session.execute(delete(RequestRow).where(_settled(before, before)))
             assert isinstance(result, CursorResult)
             return result.rowcount
+
+
+def _settled(before: int, now: int) -> ColumnElement[bool]:
+    """Requests that began before a time, and that nobody is at work at now."""
+    return and_(RequestRow.created <= before, or_(RequestRow.effect.is_not(None), RequestRow.until <= now))
 
 
 def _next_try(row: RequestRow, once: Once, fingerprint: bytes, now: int, lease: int) -> str | None:

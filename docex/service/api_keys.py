@@ -6,17 +6,22 @@ that people choose: nobody guesses 256 random bits, however fast the hash. The i
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import io
 import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from docex.core import age
 from docex.core.access import Caller, Folders, Role
+from docex.core.recipients import parse_recipient
+from docex.core.requests import Once
 from docex.core.state import ApiKey
-from docex.errors import NotFound, Unauthorised, UsageError
+from docex.errors import Conflict, NotFound, Unauthorised, UsageError
 from docex.failpoints import Failpoint, reached
 from docex.service.node import Node
 
@@ -38,7 +43,13 @@ class NewKey:
 
 
 async def make(
-    node: Node, name: str, roles: Sequence[Role], folders: Sequence[str] = (), expires: int | None = None
+    node: Node,
+    name: str,
+    roles: Sequence[Role],
+    folders: Sequence[str] = (),
+    expires: int | None = None,
+    *,
+    once: Once | None = None,
 ) -> NewKey:
     """Make a key and keep it; returns once it is durable.
 
@@ -48,6 +59,7 @@ async def make(
         roles: at least one.
         folders: what it is kept to; none for everything.
         expires: seconds since the epoch from which on it does not count; None for never.
+        once: the request, where it is to take effect once; then `made_before` gives the key again.
 
     Raises:
         UsageError: one of these is not as it has to be, or an operator is to be kept to folders.
@@ -65,9 +77,32 @@ async def make(
     secret, key_id = secrets.token_hex(32), secrets.token_hex(8)
     kept = tuple(dict.fromkeys(folders))
     key = ApiKey(key_id, name, frozenset(roles), Folders(kept), _digest(secret), now, expires)
-    await node.store.add_api_key(key)
+    made = NewKey(key, f"docex_{key_id}_{secret}")
+    await node.store.add_api_key(key, once, "" if once is None else _sealed(node, made))
     reached(Failpoint.KEY_KEPT)
-    return NewKey(key, f"docex_{key_id}_{secret}")
+    return made
+
+
+async def made_before(node: Node, effect: str) -> NewKey:
+    """The key that an earlier try of a request has made, as it stands now.
+
+    Raises:
+        Conflict: this node holds no identity, so nobody can tell the secret again.
+    """
+    key_id, _, sealed = effect.partition(" ")
+    key = await node.store.api_key(key_id)
+    if node.identity is None:
+        raise Conflict(f"this made the key {key_id}, which is not shown again: revoke it, and make another")
+    text = io.BytesIO()
+    age.decrypt(io.BytesIO(base64.b64decode(sealed)), text, [node.identity])
+    return NewKey(key, text.getvalue().decode())
+
+
+def _sealed(node: Node, made: NewKey) -> str:
+    """What a later try gets. The database has the key's text encrypted to this node alone, and not for long."""
+    sealed = io.BytesIO()
+    age.encrypt(io.BytesIO(made.text.encode()), sealed, [parse_recipient(node.recipient)])
+    return f"{made.key.id} {base64.b64encode(sealed.getvalue()).decode()}"
 
 
 async def revoke(node: Node, key_id: str) -> ApiKey:

@@ -11,7 +11,7 @@ import hashlib
 import io
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 
 from docex.core import names, packet
 from docex.core.access import EVERYTHING, Folders
@@ -20,12 +20,23 @@ from docex.core.claims import Document
 from docex.core.digest import parse_digest
 from docex.core.packet import DocumentReader, DocumentSource
 from docex.core.recipients import parse_recipient
+from docex.core.requests import NO_CONDITION, Once, Precondition
 from docex.core.state import StoredDocument
-from docex.errors import Conflict, DigestMismatch, LimitExceeded, NameInvalid, NotFound, UsageError
+from docex.errors import (
+    Conflict,
+    DigestMismatch,
+    IdempotencyKeyReused,
+    LimitExceeded,
+    NameInvalid,
+    NotFound,
+    PreconditionFailed,
+    UsageError,
+)
 from docex.failpoints import Failpoint, reached
 from docex.service.node import Node
 from docex.service.streams import AsyncSource, on_thread, write_blob
 from docex.service.visible import find_statement
+from storage import StorageError
 
 MAX_PAGE = 1000
 MAX_PATH_BYTES = 950  # the blob's path, which is a little longer, has to fit what stores take
@@ -42,6 +53,8 @@ async def deposit(
     kind: str = "other",
     supersedes: str | None = None,
     within: Folders = EVERYTHING,
+    precondition: Precondition = NO_CONDITION,
+    once: Once | None = None,
 ) -> StoredDocument:
     """Take a document of ``size`` bytes; returns its new version, once durable.
 
@@ -50,6 +63,7 @@ async def deposit(
         NameInvalid: the path is not allowed.
         LimitExceeded: the document is larger than this node takes.
         DigestMismatch: there were fewer or more bytes than ``size``.
+        PreconditionFailed: the newest version is not what the caller makes this one depend on; then nothing is kept.
         StatementInvalid: kind, media type or superseded statement are not of their form.
         UsageError: what is superseded is no digest, or not that of a document statement of this member.
     """
@@ -61,6 +75,8 @@ async def deposit(
         raise LimitExceeded(f"documents of more than {node.limits.document_size} bytes are not taken")
     if supersedes is not None:
         await _check_superseded(node, supersedes, within)
+    if precondition != NO_CONDITION:  # decided when it is kept; but what fails now need not be sent
+        precondition.check(await _newest(node, path))
     blob = f"documents/{path}/{secrets.token_hex(16)}.age"
     source = AsyncSource(chunks, asyncio.get_running_loop())
     document = DocumentSource(path, size, lambda: nullcontext(source), media_type, kind, supersedes)
@@ -97,9 +113,36 @@ async def deposit(
         sealed.payload_digest,
         sealed.header_size + sealed.payload_size,
     )
-    kept = await node.store.add_document(stored, [statement])
+    try:
+        kept = await node.store.add_document(stored, [statement], precondition, once)
+    except (Conflict, PreconditionFailed):  # nothing names the packet
+        with suppress(StorageError):
+            await node.blobs.delete(blob)
+        raise
     reached(Failpoint.DEPOSIT_KEPT)
     return kept
+
+
+async def deposited_before(node: Node, statement: str, chunks: AsyncIterator[bytes]) -> StoredDocument:
+    """The version that an earlier try of a deposit made, by its statement, if it was of these very bytes.
+
+    Raises:
+        IdempotencyKeyReused: it was of others.
+    """
+    stored = (await node.store.shown_as([statement]))[0]
+    hasher = hashlib.sha256()
+    async for chunk in chunks:
+        hasher.update(chunk)
+    if "sha256:" + hasher.hexdigest() != stored.digest:
+        raise IdempotencyKeyReused("this Idempotency-Key was used for another document: take a new one for each")
+    return stored
+
+
+async def _newest(node: Node, path: str) -> str | None:
+    try:
+        return (await node.store.document(path)).statement
+    except NotFound:
+        return None
 
 
 async def _check_superseded(node: Node, digest: str, within: Folders) -> None:

@@ -30,6 +30,8 @@ class Limits:
     document_size: int = 16 << 30
     packet_size: int = 16 << 30
     batch_size: int = 10_000
+    remember_requests: int = 24 * 3600
+    """Seconds for which a request with an idempotency key is remembered."""
 
 
 @dataclass(frozen=True, slots=True)

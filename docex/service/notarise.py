@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from docex.core import statement
 from docex.core.access import EVERYTHING, Folders
 from docex.core.claims import Document, Link
+from docex.core.requests import Once
 from docex.core.statement import Statement
 from docex.errors import Forbidden, LimitExceeded, NotFound, StatementInvalid, UsageError
 from docex.failpoints import Failpoint, reached
@@ -33,7 +34,9 @@ class Notarised:
     new: int
 
 
-async def notarise(node: Node, tokens: Sequence[str], *, within: Folders = EVERYTHING) -> Notarised:
+async def notarise(
+    node: Node, tokens: Sequence[str], *, within: Folders = EVERYTHING, once: Once | None = None
+) -> Notarised:
     """Take statements of this member; returns once all are durable. Doing it again changes nothing.
 
     Raises:
@@ -59,7 +62,7 @@ async def notarise(node: Node, tokens: Sequence[str], *, within: Folders = EVERY
     by_key = {each.kid: each for each in statements if each.kid != node.signer.kid}
     for each in by_key.values():
         await check_signer(node, each, node.now())
-    new = await node.store.add_statements(statements)
+    new = await node.store.add_statements(statements, once)
     reached(Failpoint.STATEMENTS_KEPT)
     return Notarised(tuple(each.digest_text for each in statements), new)
 

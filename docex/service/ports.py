@@ -42,7 +42,9 @@ class Store(Shelf, Protocol):
         precondition: Precondition = NO_CONDITION,
         once: Once | None = None,
     ) -> StoredDocument:
-        """Keep a new version with its statements; the version number is given here, returned, and the effect noted.
+        """Keep a new version with its statements; the version number is given here and returned.
+
+        The digest of its statement is the effect that is noted.
 
         Raises PreconditionFailed, and of any number at once that depend on the same version one comes through.
         """

@@ -14,6 +14,7 @@ from docex.core import statement
 from docex.core.access import EVERYTHING, Folders
 from docex.core.claims import Document, Revocation
 from docex.core.digest import parse_digest
+from docex.core.requests import Once
 from docex.core.state import Job
 from docex.core.statement import Statement
 from docex.errors import Conflict, Forbidden, LedgerUnavailable, NotFound, UsageError
@@ -28,7 +29,13 @@ WAIT: Final = 2.0
 
 
 async def revoke(
-    node: Node, digest: str, reason: str, effective: int | None = None, *, within: Folders = EVERYTHING
+    node: Node,
+    digest: str,
+    reason: str,
+    effective: int | None = None,
+    *,
+    within: Folders = EVERYTHING,
+    once: Once | None = None,
 ) -> Statement:
     """Revoke a statement of this member, named by its own digest; returns the revocation, once durable.
 
@@ -38,6 +45,7 @@ async def revoke(
         reason: for whoever checks it, 1 to 1,024 printable characters.
         effective: seconds since the epoch from which on it does not count, past or future; None means now.
         within: the folders that the caller is kept to.
+        once: the request, where it is to take effect once.
 
     Raises:
         NotFound: there is no such statement here, or not in these folders.
@@ -61,7 +69,7 @@ async def revoke(
     claim = Revocation(stored.digest, reason, now if effective is None else effective)
     revocation = statement.issue(node.signer, node.account, claim, now)
     job = Job(f"revoke:{stored.digest}", "revoke", revocation.digest_text)
-    await node.store.add_revocation(stored.digest, revocation, [job])
+    await node.store.add_revocation(stored.digest, revocation, [job], once)
     reached(Failpoint.REVOCATION_KEPT)
     return revocation
 

@@ -20,6 +20,7 @@ from docex.core.age.streams import Destination
 from docex.core.claims import Document, Packet, Transfer
 from docex.core.digest import parse_digest, sha256
 from docex.core.packet import DocumentReader, DocumentSource
+from docex.core.requests import Once
 from docex.core.state import Delivery, DeliveryState, Direction, Job, StoredDocument, StoredTransfer
 from docex.core.statement import Statement
 from docex.errors import Conflict, DigestMismatch, Forbidden, LimitExceeded, NotFound, StatementInvalid, UsageError
@@ -28,14 +29,19 @@ from docex.service import deposits
 from docex.service.node import Node, active_member, address_on, check_signer, recipient_of
 from docex.service.streams import AsyncSource, write_blob
 from keys import Unwrapper
-from storage import BlobExists, BlobReader
+from storage import BlobExists, BlobReader, StorageError
 
 MAX_ADDRESSEES = 100
 _CHUNK = 1 << 20
 
 
 async def create(
-    node: Node, documents: Sequence[str], to: Sequence[str], *, within: Folders = EVERYTHING
+    node: Node,
+    documents: Sequence[str],
+    to: Sequence[str],
+    *,
+    within: Folders = EVERYTHING,
+    once: Once | None = None,
 ) -> StoredTransfer:
     """Seal documents to members and have the packet delivered to each of their nodes.
 
@@ -43,6 +49,7 @@ async def create(
         documents: paths on this node, or digests of documents or of their statements.
         to: CAIP-10 accounts.
         within: the folders that the caller is kept to.
+        once: the request, where it is to take effect once.
 
     Raises:
         NotFound: there is no such document in these folders.
@@ -96,7 +103,12 @@ async def create(
         tuple(Delivery(transfer.digest_text, account, DeliveryState.PENDING, updated=now) for account in to),
     )
     jobs = [Job(f"deliver:{row.id}:{account}", "deliver", f"{row.id} {account}") for account in to]
-    kept = await node.store.add_transfer(row, [transfer], jobs)
+    try:
+        kept = await node.store.add_transfer(row, [transfer], jobs, once)
+    except Conflict:  # nothing names the packet
+        with suppress(StorageError):
+            await node.blobs.delete(blob)
+        raise
     reached(Failpoint.TRANSFER_KEPT)
     return kept
 

@@ -18,7 +18,7 @@ import structlog
 from docex.core.state import DeliveryState, Job
 from docex.errors import DocexError
 from docex.failpoints import Failpoint, reached
-from docex.service import anchoring, receipts, revocations, timestamps, transfers
+from docex.service import anchoring, once, receipts, revocations, timestamps, transfers
 from docex.service.node import Node, printable
 from keys import KeysError
 from storage import StorageError
@@ -37,6 +37,7 @@ async def run(node: Node, interval: float, clock: Callable[[], float] = time.tim
     async with asyncio.TaskGroup() as group:  # ends when both have: jobs are given back before the database closes
         group.create_task(_repeat(lambda: anchoring.anchor_waiting(node), interval))
         group.create_task(_work(node, interval, clock))
+        group.create_task(_repeat(lambda: once.sweep(node), once.SWEEP))
 
 
 async def _work(node: Node, interval: float, clock: Callable[[], float]) -> None:
