@@ -201,6 +201,12 @@ class NodeUnavailable(DocexError):
     code = "node_unavailable"
 
 
+class IssuerUnavailable(DocexError):
+    """The keys of the OIDC issuer can't be had now: try again later."""
+
+    code = "issuer_unavailable"
+
+
 class LengthRequired(DocexError):
     """An upload does not say how many bytes it has."""
 

@@ -8,6 +8,9 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from docex.core.access import Role
+from docex.core.access_token import DEFAULT_ROLES
+
 MIN_TOKEN = 20
 """Characters of the shortest API token that is taken: an empty variable must not open the node to everyone."""
 
@@ -43,6 +46,14 @@ class NodeSettings(BaseSettings):
         " by default public, and on a development chain any",
     )
     peer_schemes: str = Field("https,http", description="how other members' nodes may be called")
+    oidc_issuer: str | None = Field(None, description="OIDC issuer whose access tokens people may bring")
+    oidc_audience: str | None = Field(None, min_length=1, description="what the tokens' aud has to name")
+    oidc_jwks: str | None = Field(None, description="URL or file of the issuer's keys; by discovery by default")
+    oidc_roles_claim: str = Field("roles", min_length=1, description="claim with the roles; a path with dots may be")
+    oidc_roles: dict[str, Role] = Field(
+        dict(DEFAULT_ROLES), min_length=1, description='which value of it is which role: {"docex-supplier": "supplier"}'
+    )
+    oidc_folders_claim: str | None = Field(None, min_length=1, description="claim with the folders to be kept to")
 
     @property
     def database_url(self) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from docex.core.access_token import Rules
 from docex.core.account import parse_caip10
 from docex.core.ledger_types import Deployment
 from docex.core.proof import Network as LedgerNetwork
@@ -29,9 +30,11 @@ from docex.ledger.process import CHAIN_ID
 from docex.ledger.reader import open_reader
 from docex.ledger.rpc import Rpc
 from docex.ledger.sender import Sender
+from docex.oidc import key_source
 from docex.outbound import Reach, reach
 from docex.peers import HttpPeers
 from docex.service import timestamps
+from docex.service.access_tokens import AccessTokens
 from docex.service.fsck import Keeping
 from docex.service.node import Limits, Network, Node
 from docex.settings import MIN_TOKEN, NodeSettings
@@ -92,11 +95,31 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
             ledger=NodeLedger(rpc, deployment.directory, deployment.notary, sender, transactions),
             peers=peers,
             tsa=tsa,
+            access_tokens=_access_tokens(settings, stack),
             limits=Limits(
                 document_size=settings.max_document_size,
                 remember_requests=settings.remember_requests,
             ),
         )
+
+
+def _access_tokens(settings: NodeSettings, stack: AsyncExitStack) -> AccessTokens | None:
+    if settings.oidc_issuer is None:
+        return None
+    if settings.oidc_audience is None:  # a token for any other application of the same issuer would do
+        raise UsageError("setting oidc_audience: with an issuer, say what its tokens' audience has to be")
+    rules = Rules(
+        settings.oidc_issuer,
+        settings.oidc_audience,
+        settings.oidc_roles_claim,
+        settings.oidc_roles,
+        settings.oidc_folders_claim,
+    )
+    source = key_source(settings.oidc_issuer, settings.oidc_jwks)
+    stack.push_async_callback(source.close)
+    tokens = AccessTokens(rules, source)
+    stack.push_async_callback(tokens.close)
+    return tokens
 
 
 def _reach(settings: NodeSettings, deployment: Deployment) -> Reach:

@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.fixtures.paper_nodes",
     "tests.fixtures.network",
     "tests.fixtures.tsa",
+    "tests.fixtures.issuer",
 ]
 
 

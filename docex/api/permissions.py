@@ -65,7 +65,12 @@ None: it is not of this kind (the next one is asked). Raises Unauthorised: it is
 
 def ways_to_authenticate(node: Node, token: str) -> Sequence[Authenticator]:
     """The ways that a node knows, in the order in which they are asked."""
-    return (partial(_operator, token), partial(api_keys.caller, node))
+    return (partial(_operator, token), partial(api_keys.caller, node), partial(_bearer_of_token, node))
+
+
+async def _bearer_of_token(node: Node, credential: str) -> Caller | None:
+    """Whoever the OIDC issuer says, where the node has one."""
+    return None if node.access_tokens is None else await node.access_tokens.caller(credential, node.now())
 
 
 async def _operator(token: str, credential: str) -> Caller | None:
@@ -103,7 +108,7 @@ async def _authenticate(request: Request) -> Caller:
             if caller is not None:
                 assert isinstance(caller, Caller)
                 return caller
-    raise Unauthorised("this needs an API key, or the node's API token: Authorization: Bearer …")
+    raise Unauthorised("this needs an access token, an API key, or the node's API token: Authorization: Bearer …")
 
 
 def caller_of(request: Request) -> Caller:
@@ -115,4 +120,6 @@ def caller_of(request: Request) -> Caller:
 
 CallerOf = Annotated[Caller, Depends(caller_of)]
 # Only tells the OpenAPI what to send: `check_caller`, which every route has, decides.
-People = Depends(HTTPBearer(auto_error=False, description="an API key, or the token in the node's data folder"))
+People = Depends(
+    HTTPBearer(auto_error=False, description="an OIDC access token, an API key, or the token in the node's data folder")
+)

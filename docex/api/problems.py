@@ -36,6 +36,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (errors.LimitExceeded, 413),
     (errors.LedgerUnavailable, 503),
     (errors.NodeUnavailable, 503),
+    (errors.IssuerUnavailable, 503),
     (errors.NotMember, 422),
     (errors.LedgerError, 502),
     (BadHeader, 400),

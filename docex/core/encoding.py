@@ -30,8 +30,8 @@ def b64url_decode(text: str) -> bytes:
     return data
 
 
-def load_object(data: bytes) -> dict[str, Any]:
-    """Parse a JSON object; duplicate keys, NaN, floats and deep nesting are refused.
+def load_object(data: bytes, *, fractions: bool = False) -> dict[str, Any]:
+    """Parse a JSON object; duplicate keys, NaN, deep nesting and, without ``fractions``, floats are refused.
 
     Raises:
         StatementInvalid: the bytes are not such an object.
@@ -42,7 +42,7 @@ def load_object(data: bytes) -> dict[str, Any]:
             data.decode("utf-8"),
             object_pairs_hook=_no_duplicates,
             parse_constant=_refuse_number,
-            parse_float=_refuse_number,
+            parse_float=float if fractions else _refuse_number,
         )
     except StatementInvalid:
         raise

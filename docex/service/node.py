@@ -12,6 +12,7 @@ from docex.core.ledger_types import KeyUse, Member
 from docex.core.recipients import Recipient, RecipientInvalid, parse_recipient
 from docex.core.statement import Statement
 from docex.errors import Forbidden, NotMember, StatementInvalid, UsageError
+from docex.service.access_tokens import AccessTokens
 from docex.service.ports import Ledger, Peers, Store, Timestamper
 from keys import Signer, Unwrapper
 from storage import BlobStore
@@ -50,7 +51,10 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One member's node. ``identity`` is None where the member opens packets elsewhere, ``tsa`` where it has none."""
+    """One member's node.
+
+    ``identity`` is None where the member opens packets elsewhere, ``tsa`` and ``access_tokens`` where it has none.
+    """
 
     address: str
     network: Network
@@ -64,6 +68,7 @@ class Node:
     limits: Limits = Limits()
     now: Callable[[], int] = _now
     tsa: Timestamper | None = None
+    access_tokens: AccessTokens | None = None
 
     @property
     def account(self) -> str:

@@ -284,6 +284,13 @@ class Peers(Protocol):
         """Hand over a receipt statement."""
 
 
+class KeySource(Protocol):
+    """Where an OIDC issuer publishes its keys."""
+
+    async def fetch(self) -> bytes:
+        """A JWK Set as it stands now, within limits of size and time; raises IssuerUnavailable."""
+
+
 class Audit(Protocol):
     """The state of record, read from end to end by pages in constant memory, and the little that is mended in it."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from docex.core.access import Role
 from docex.settings import NodeSettings
 
 
@@ -62,3 +63,12 @@ def test_a_worker_alone_listens_only_where_it_is_told_a_port(monkeypatch: pytest
     assert NodeSettings().listens
     with pytest.raises(ValidationError, match="parts"):
         NodeSettings.model_validate({"parts": "none"})
+
+
+def test_values_of_a_claim_are_roles_by_a_json_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert NodeSettings().oidc_roles == {f"docex-{role}": role for role in Role}
+    monkeypatch.setenv("DOCEX_OIDC_ROLES", '{"7b1c": "supplier", "CN=Audit, O=X": "auditor"}')
+    assert NodeSettings().oidc_roles == {"7b1c": Role.SUPPLIER, "CN=Audit, O=X": Role.AUDITOR}
+    monkeypatch.setenv("DOCEX_OIDC_ROLES", '{"7b1c": "root"}')
+    with pytest.raises(ValidationError, match="oidc_roles"):
+        NodeSettings()

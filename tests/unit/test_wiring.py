@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from docex.errors import Conflict, LedgerError, LedgerUnavailable, NotMember, UsageError
+from docex.outbound import AddressRefused
 from docex.settings import NodeSettings
 from docex.wiring import api_token, kept_by_node, running_node
 from keys import WrongPassphrase
@@ -176,3 +177,21 @@ def test_a_file_without_a_token_does_not_open_the_node(settings: NodeSettings, c
     (settings.data / "api-token").write_text(content)
     with pytest.raises(UsageError, match="holds no API token"):
         api_token(settings)
+
+
+async def test_an_issuer_needs_an_audience(settings: NodeSettings) -> None:
+    changed = settings.model_copy(update={"oidc_issuer": "https://login.example"})
+    with pytest.raises(UsageError, match="what its tokens' audience has to be"):
+        async with running_node(changed, PASSPHRASE):
+            pass
+    async with running_node(changed.model_copy(update={"oidc_audience": "docex"}), PASSPHRASE) as node:
+        assert node.access_tokens is not None
+
+
+async def test_where_peers_are_called_is_a_setting(settings: NodeSettings) -> None:
+    with pytest.raises(UsageError, match="intranet"):
+        async with running_node(settings.model_copy(update={"peer_networks": "intranet"}), PASSPHRASE):
+            pass
+    async with running_node(settings.model_copy(update={"peer_networks": "public"}), PASSPHRASE) as node:
+        with pytest.raises(AddressRefused):
+            await node.peers.announce("http://127.0.0.1:8080", "a.b.c")
