@@ -9,8 +9,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from fastapi import Depends, FastAPI
 
 from docex import __version__
-from docex.api import api_keys, documents, exchange, health, problems, revocations, statements, transfers
+from docex.api import api_keys, documents, exchange, health, kaleido, problems, revocations, statements, transfers
 from docex.api.head import HeadAsGet
+from docex.api.kaleido.prefix import AlsoUnderPrefix
 from docex.api.permissions import check_caller, ways_to_authenticate
 from docex.service.node import Node
 from docex.service.worker import run
@@ -43,8 +44,9 @@ def make_app(node: Node, token: str, *, interval: float, worker: bool = True) ->
     app.state.authenticators = ways_to_authenticate(node, token)
     app.state.arriving = {}
     app.add_middleware(HeadAsGet)
+    app.add_middleware(AlsoUnderPrefix, heads=kaleido.HEADS)
     problems.install(app)
-    for module in (health, documents, transfers, statements, revocations, api_keys, exchange):
+    for module in (health, documents, transfers, statements, revocations, api_keys, exchange, kaleido):
         app.include_router(module.router)
     return app
 

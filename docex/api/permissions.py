@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
+from starlette.requests import HTTPConnection
 from starlette.routing import compile_path
 
 from docex.core.access import Caller, Permission, Role
@@ -44,6 +46,19 @@ NEEDS: Mapping[tuple[str, str], Permission | None] = MappingProxyType(
         ("POST", "/api/v1/keys"): _P.MANAGE_KEYS,
         ("GET", "/api/v1/keys"): _P.MANAGE_KEYS,
         ("DELETE", "/api/v1/keys/{key}"): _P.MANAGE_KEYS,
+        ("GET", "/documents"): _P.SEE,
+        ("GET", "/documents/{path:path}"): _P.SEE,  # for details and folders; for the document itself also READ
+        ("PUT", "/documents/{path:path}"): _P.DEPOSIT,
+        ("POST", "/documents/{path:path}"): _P.DEPOSIT,
+        ("PATCH", "/documents/{path:path}"): _P.DEPOSIT,
+        ("DELETE", "/documents/{path:path}"): _P.DEPOSIT,
+        ("GET", "/search"): _P.SEE,
+        ("POST", "/sync_hashes"): _P.DEPOSIT,
+        ("GET", "/transfers"): _P.SEE,
+        ("POST", "/transfers"): _P.TRANSFER,
+        ("GET", "/destinations"): _P.SEE,
+        ("GET", "/preferences"): _P.SEE,
+        ("PUT", "/preferences"): _P.CONFIGURE,
     }
 )
 
@@ -93,20 +108,33 @@ async def check_caller(request: Request) -> None:
     needed = NEEDS[route]
     if needed is None:
         return
-    caller = await _authenticate(request)
+    caller = await authenticate(request, request.app.state.authenticators)
     caller.require(needed)
     request.state.caller = caller
 
 
-async def _authenticate(request: Request) -> Caller:
-    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+def _credential(authorization: str) -> str:
+    """What an Authorization header brings: a bearer credential, or one as the password of any user (RFC 7617)."""
+    scheme, _, credential = authorization.partition(" ")
     credential = credential.strip()
+    if scheme.lower() == "bearer":
+        return credential
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(credential, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
+
+
+async def authenticate(request: HTTPConnection, authenticators: Sequence[Authenticator]) -> Caller:
+    """Who calls, by the first way that knows the credential. Raises Unauthorised."""
+    credential = _credential(request.headers.get("authorization", ""))
     # An empty one would be right where, by some mistake, the node's own token is empty.
-    if scheme.lower() == "bearer" and credential:
-        for authenticator in request.app.state.authenticators:
+    if credential:
+        for authenticator in authenticators:
             caller = await authenticator(credential)
             if caller is not None:
-                assert isinstance(caller, Caller)
                 return caller
     raise Unauthorised("this needs an access token, an API key, or the node's API token: Authorization: Bearer …")
 

@@ -28,6 +28,8 @@ class Permission(StrEnum):
     REVOKE = "revoke"
     NOTARISE = "notarise"
     MANAGE_KEYS = "manage_keys"
+    CONFIGURE = "configure"
+    """What holds for the node as a whole."""
 
 
 class Role(StrEnum):
@@ -48,6 +50,7 @@ PERMITS = MappingProxyType(
         Role.OPERATOR: frozenset(_P),
     }
 )
+_WHOLE = frozenset([_P.MANAGE_KEYS, _P.CONFIGURE])
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +103,9 @@ class Caller:
         if not any(permission in PERMITS[role] for role in self.roles):
             needed = " or ".join(role for role in Role if permission in PERMITS[role])
             raise Forbidden(f"this needs the role {needed}; {self.name} has {describe(self.roles)}")
-        if permission is Permission.MANAGE_KEYS and not self.folders.everything:
+        if permission in _WHOLE and not self.folders.everything:
             # Else a key for everything could be made with one for a folder.
-            raise Forbidden("only an operator who is kept to no folders manages keys")
+            raise Forbidden("only an operator who is kept to no folders does this")
 
 
 def describe(roles: Collection[Role]) -> str:

@@ -67,16 +67,12 @@ async def deposit(
         StatementInvalid: kind, media type or superseded statement are not of their form.
         UsageError: what is superseded is no digest, or not that of a document statement of this member.
     """
-    if len(names.check_path(path).encode()) > MAX_PATH_BYTES:
-        raise NameInvalid(f"the path of a deposit has at most {MAX_PATH_BYTES} bytes")
-    if path not in within:
-        raise _no_document(path)
+    check_place(path, within)
     if size > node.limits.document_size:
         raise LimitExceeded(f"documents of more than {node.limits.document_size} bytes are not taken")
+    await check_precondition(node, path, precondition)
     if supersedes is not None:
         await _check_superseded(node, supersedes, within)
-    if precondition != NO_CONDITION:  # decided when it is kept; but what fails now need not be sent
-        precondition.check(await _newest(node, path))
     blob = f"documents/{path}/{secrets.token_hex(16)}.age"
     source = AsyncSource(chunks, asyncio.get_running_loop())
     document = DocumentSource(path, size, lambda: nullcontext(source), media_type, kind, supersedes)
@@ -138,11 +134,30 @@ async def deposited_before(node: Node, statement: str, chunks: AsyncIterator[byt
     return stored
 
 
-async def _newest(node: Node, path: str) -> str | None:
-    try:
-        return (await node.store.document(path)).statement
-    except NotFound:
-        return None
+def check_place(path: str, within: Folders) -> None:
+    """See that a document can be deposited under a path.
+
+    Raises:
+        NameInvalid: the path is not allowed.
+        NotFound: it is not in these folders.
+    """
+    if len(names.check_path(path).encode()) > MAX_PATH_BYTES:
+        raise NameInvalid(f"the path of a deposit has at most {MAX_PATH_BYTES} bytes")
+    if path not in within:
+        raise _no_document(path)
+
+
+async def check_precondition(node: Node, path: str, precondition: Precondition) -> None:
+    """See that a precondition holds now: the store does so again, but only when all bytes are here.
+
+    Raises:
+        PreconditionFailed: it does not.
+    """
+    if precondition != NO_CONDITION:
+        try:
+            precondition.check((await node.store.document(path)).statement)
+        except NotFound:
+            precondition.check(None)
 
 
 async def _check_superseded(node: Node, digest: str, within: Folders) -> None:
@@ -163,6 +178,16 @@ async def find(node: Node, path: str, version: int | None = None, *, within: Fol
         return await node.store.document(path, version)
     except NotFound:
         raise _no_document(path) from None
+
+
+async def remove(node: Node, path: str, *, within: Folders = EVERYTHING) -> None:
+    """Show a document no more, in any version. All of them and their statements are kept: they are evidence.
+
+    Raises:
+        NotFound: there is none in the folders that the caller is kept to.
+    """
+    await find(node, path, within=within)
+    await node.store.remove_document(path, node.now())
 
 
 def _no_document(path: str) -> NotFound:

@@ -14,6 +14,7 @@ from docex.core.age import MAX_HEADER_SIZE, read_header
 from docex.core.claims import Document
 from docex.core.state import PacketRecord, StoredDocument
 from docex.errors import DocexError, HeaderInvalid
+from docex.service import uploads
 from docex.service.findings import Code, Findings
 from docex.service.ports import Audit, AuditStore
 from storage import BlobInfo, BlobNotFound, BlobStore
@@ -21,7 +22,7 @@ from storage import BlobInfo, BlobNotFound, BlobStore
 PAGE: Final = 1000
 GRACE: Final = 3600
 """Seconds after which a packet that no row names is an orphan, and not one that is about to be committed."""
-PREFIXES: Final = ("documents", "transfers")
+PREFIXES: Final = ("documents", "transfers", uploads.PREFIX)
 _AT_ONCE = 16
 _RECEIVED = "transfers/received/"
 _USUAL_HEADER = 1 << 16

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from docex.core import packet, statement
+from docex.core import names, packet, statement
 from docex.core.claims import Document, Receipt, Transfer
 from docex.core.packet import Opened
 from docex.core.state import DeliveryState, Direction, Job, StoredDocument, StoredTransfer
 from docex.core.statement import Statement
 from docex.errors import Conflict, DigestMismatch, DocexError, Forbidden, LedgerError, StatementInvalid
 from docex.failpoints import Failpoint, reached
+from docex.service import preferences
 from docex.service.deposits import opened_blob
 from docex.service.node import Node, active_member, check_signer, printable
 from docex.service.streams import on_thread
@@ -36,7 +37,8 @@ async def open_received(node: Node, transfer_id: str) -> None:
     except DocexError as error:
         claim = Receipt(transfer.id, transfer.packet, (), "rejected", printable(f"{error.code}: {error}")[:1000])
     else:
-        documents = [_received(node, transfer, each) for each in opened.documents]
+        folder = await preferences.received_folder(node, transfer.peer)
+        documents = [_received(node, transfer, folder, each) for each in opened.documents]
         await node.store.add_received(transfer.id, documents, opened.documents)
         reached(Failpoint.RECEIVED_KEPT)
         claim = Receipt(transfer.id, transfer.packet, opened_digests(opened), "accepted")
@@ -71,13 +73,12 @@ def opened_digests(opened: Opened) -> tuple[str, ...]:
     return tuple(dict.fromkeys(document_digest(each) for each in opened.documents))
 
 
-def _received(node: Node, transfer: StoredTransfer, document: Statement) -> StoredDocument:
+def _received(node: Node, transfer: StoredTransfer, folder: str, document: Statement) -> StoredDocument:
     claim = document.body
     assert isinstance(claim, Document)
     assert transfer.blob is not None
-    sender = transfer.peer.rpartition(":")[2]
     return StoredDocument(
-        f"received/{sender}/{claim.path}",
+        names.join(folder, claim.path),
         0,
         document.digest_text,
         claim.digest,

@@ -16,6 +16,7 @@ from docex.core.claims import Document, Receipt
 from docex.core.state import StoredDocument, StoredTransfer
 from docex.service import api_keys, transfers
 from docex.service.anchoring import anchor_waiting
+from docex.service.destinations import uri_of
 from docex.service.node import Node
 from tests.fixtures.paper_nodes import deposited
 from tests.fixtures.statements import digest_of
@@ -92,10 +93,25 @@ def call(it: Stage, route: Route) -> tuple[str, dict[str, Any]]:
         ("POST", "/api/v1/statements"): {"content": json.dumps(own_statement(it.node, f"{INSIDE}/n"))},
         ("POST", "/api/v1/revocations"): {"json": {"statement": it.document.statement, "reason": "wrong"}},
         ("POST", "/api/v1/keys"): {"json": {"name": "new", "roles": ["supplier"]}},
+        ("PUT", "/documents/{path:path}"): {"content": b"new"},
+        ("POST", "/documents/{path:path}"): {"content": b"new"},
+        ("POST", "/transfers"): {
+            "json": {
+                "from": uri_of(it.node.account),
+                "to": uri_of(it.maker.account),
+                "document": f"/{it.document.path}",
+            }
+        },
+        ("PUT", "/preferences"): {"json": {"key": "receivedDocumentsPath", "value": "/in/${sender_org}"}},
     }
     values = {"path": it.document.path, "digest": it.document.statement, "key": it.key_id}
     values["transfer"] = it.incoming.id if "/deliveries/" in path else it.sent.id
-    return re.sub(r"\{(\w+)(:path)?\}", lambda found: values[found[1]], path), bodies.get(route, {})
+    if route[1] == "/documents/{path:path}" and route[0] in ("POST", "DELETE"):
+        values["path"] += ".new"  # where there is none yet; and that one goes again
+    body = bodies.get(route, {})
+    if route[1] == "/search":
+        path += "?query=a"
+    return re.sub(r"\{(\w+)(:path)?\}", lambda found: values[found[1]], path), body
 
 
 async def key_for(node: Node, *roles: Role, folders: Sequence[str] = ()) -> str:
