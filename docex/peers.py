@@ -45,6 +45,13 @@ class HttpPeers:
         headers = {"content-type": PACKET_TYPE, "content-length": str(size)}
         await self._send("PUT", url, content=chunks, headers=headers, within=_PATIENCE + size / _SLOWEST)
 
+    async def send_header(self, endpoint: str, transfer: str, header: bytes, size: int) -> None:
+        """See the protocol."""
+        url = _url(endpoint, f"deliveries/{transfer}/header")
+        # The other node puts it before the payload, which takes time in proportion.
+        within = _PATIENCE + size / _SLOWEST
+        await self._send("PUT", url, content=header, headers={"content-type": PACKET_TYPE}, within=within)
+
     async def send_receipt(self, endpoint: str, receipt: str) -> None:
         """See the protocol."""
         url = _url(endpoint, "receipts")

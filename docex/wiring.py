@@ -98,6 +98,7 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
             access_tokens=_access_tokens(settings, stack),
             limits=Limits(
                 document_size=settings.max_document_size,
+                header_patience=settings.header_patience,
                 remember_requests=settings.remember_requests,
             ),
         )

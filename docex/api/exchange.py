@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from docex.api.access import NodeOf, body, content_length, read_statement
+from docex.api.access import NodeOf, body, content_length, read_all, read_statement
 from docex.api.views import AnnouncementView, Digest, TransferView
+from docex.core.age import MAX_HEADER_SIZE
 from docex.errors import Conflict, LimitExceeded
-from docex.service import receipts, transfers
+from docex.service import fair, receipts, transfers
 
 router = APIRouter(prefix="/api/v1", tags=["between nodes"])
 
-_MAX_HEADER = 2 << 20
 _AT_ONCE = 16
 
 
@@ -19,13 +19,16 @@ _AT_ONCE = 16
 async def announce(node: NodeOf, request: Request) -> AnnouncementView:
     """Announce a transfer: the body is the transfer statement (a compact JWS) of a member of the Directory."""
     transfer = await transfers.announced(node, await read_statement(request))
-    return AnnouncementView(id=transfer.id, wanted=transfer.blob is None)
+    return AnnouncementView(id=transfer.id, wanted=transfer.wanted)
 
 
 @router.put("/deliveries/{transfer}/packet", status_code=201)
 async def take_packet(node: NodeOf, request: Request, transfer: Digest) -> AnnouncementView:
-    """Bring the packet of an announced transfer. Anything but that very packet is refused and not kept."""
-    if content_length(request) > node.limits.packet_size + _MAX_HEADER:
+    """Bring the packet of an announced transfer; anything but that very packet is refused and not kept.
+
+    Of a fair transfer bring the payload alone: its recipient signs for that, and its header is brought afterwards.
+    """
+    if content_length(request) > node.limits.packet_size + MAX_HEADER_SIZE:
         raise LimitExceeded(f"packets of more than {node.limits.packet_size} bytes are not taken")
     arriving: dict[str, str] = request.app.state.arriving
     sender = (await node.store.transfer(transfer)).peer
@@ -37,6 +40,13 @@ async def take_packet(node: NodeOf, request: Request, transfer: Digest) -> Annou
         taken = await transfers.take_packet(node, transfer, body(request))
     finally:
         del arriving[transfer]
+    return AnnouncementView(id=taken.id, wanted=False)
+
+
+@router.put("/deliveries/{transfer}/header", status_code=201)
+async def take_header(node: NodeOf, request: Request, transfer: Digest) -> AnnouncementView:
+    """Bring the header of a fair transfer, whose payload is here and signed for. Any other header is refused."""
+    taken = await fair.take_header(node, transfer, await read_all(request, MAX_HEADER_SIZE))
     return AnnouncementView(id=taken.id, wanted=False)
 
 

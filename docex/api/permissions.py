@@ -30,6 +30,7 @@ NEEDS: Mapping[tuple[str, str], Permission | None] = MappingProxyType(
         ("GET", "/readyz"): OPEN,
         ("POST", "/api/v1/deliveries"): OPEN,
         ("PUT", "/api/v1/deliveries/{transfer}/packet"): OPEN,
+        ("PUT", "/api/v1/deliveries/{transfer}/header"): OPEN,
         ("POST", "/api/v1/receipts"): OPEN,
         ("GET", "/api/v1/documents"): _P.SEE,
         ("PUT", "/api/v1/documents/{path:path}"): _P.DEPOSIT,

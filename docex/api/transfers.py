@@ -49,7 +49,9 @@ async def create_transfer(
         raise RequestValidationError(error.errors()) from None
 
     async def work(once: Once | None) -> StoredTransfer:
-        return await transfers.create(node, wanted.documents, wanted.to, within=caller.folders, once=once)
+        return await transfers.create(
+            node, wanted.documents, wanted.to, fair=wanted.fair, within=caller.folders, once=once
+        )
 
     named = request_once(request, caller, idempotency_key, content)
     return TransferView.of(tell(await once(node, named, work, node.store.transfer), response))

@@ -64,18 +64,22 @@ class DocumentPage(BaseModel):
 
 
 class DeliveryView(BaseModel):
-    """A transfer seen from one addressee."""
+    """A transfer seen from one addressee. ``ciphertext_receipt``: what it signed before it got a fair one's header."""
 
     account: str
     state: str
     attempts: int
     error: str | None
     receipt: Digest | None
+    ciphertext_receipt: Digest | None
     updated: datetime
 
 
 class TransferView(BaseModel):
-    """A transfer; ``id`` is the digest of its statement, ``packet`` that of the ciphertext."""
+    """A transfer; ``id`` is the digest of its statement, ``packet`` that of the ciphertext.
+
+    Of a ``fair`` one, each addressee gets the header only against its signed receipt of the ciphertext.
+    """
 
     id: Digest
     direction: str
@@ -83,6 +87,7 @@ class TransferView(BaseModel):
     packet: Digest
     size: int
     documents: list[Digest]
+    fair: bool
     arrived: bool
     created: datetime
     deliveries: list[DeliveryView]
@@ -97,6 +102,7 @@ class TransferView(BaseModel):
             packet=transfer.packet,
             size=transfer.size,
             documents=list(transfer.documents),
+            fair=transfer.fair,
             arrived=transfer.blob is not None,
             created=when(transfer.created),
             deliveries=[
@@ -106,6 +112,7 @@ class TransferView(BaseModel):
                     attempts=each.attempts,
                     error=each.error,
                     receipt=each.receipt,
+                    ciphertext_receipt=each.ciphertext_receipt,
                     updated=when(each.updated),
                 )
                 for each in transfer.deliveries
@@ -151,12 +158,16 @@ class History(BaseModel):
 
 
 class TransferRequest(BaseModel):
-    """Documents (paths, or digests of documents or of their statements) to hand to members (CAIP-10 accounts)."""
+    """Documents (paths, or digests of documents or of their statements) to hand to members (CAIP-10 accounts).
+
+    With ``fair``, each member signs for the ciphertext before it gets what opens it.
+    """
 
     model_config = {"extra": "forbid"}
 
     documents: list[str] = Field(min_length=1, max_length=10_000)
     to: list[str] = Field(min_length=1, max_length=100)
+    fair: bool = False
 
 
 class RevocationRequest(BaseModel):

@@ -168,13 +168,16 @@ def transfer(
         list[str], typer.Option("--to", metavar="ACCOUNT", help="Recipient's account, eip155:… (repeatable).")
     ],
     wait: Annotated[float, typer.Option("--wait", metavar="SECONDS", help="Wait this long for receipts.")] = 0.0,
+    fair: Annotated[
+        bool, typer.Option("--fair", help="Each recipient signs for the ciphertext before it gets what opens it.")
+    ] = False,
     node: NodeOption = DEFAULT_NODE,
     token_file: TokenOption = None,
     as_json: Json = False,
 ) -> None:
     """Hand documents to other members: one packet that only they can open, delivered to each of their nodes."""
     with connect(node, token_file) as client:
-        made = client.json("POST", "transfers", json={"documents": refs, "to": to})
+        made = client.json("POST", "transfers", json={"documents": refs, "to": to, "fair": fair})
         until = time.monotonic() + wait
         while time.monotonic() < until and any(each["state"] not in _DONE for each in made["deliveries"]):
             time.sleep(0.25)
@@ -219,6 +222,8 @@ def _show_transfer(view: dict[str, Any], as_json: bool) -> None:
     output.pairs([("transfer", view["id"]), ("packet", view["packet"]), ("size", output.human_size(view["size"]))])
     for each in view["deliveries"]:
         output.line(f"{each['account']}: {each['state']}" + (f" ({each['error']})" if each["error"] else ""))
+        if each["ciphertext_receipt"]:
+            output.pairs([("receipt of the ciphertext", each["ciphertext_receipt"])], indent="  ")
         if each["receipt"]:
             output.pairs([("receipt", each["receipt"])], indent="  ")
 

@@ -111,11 +111,15 @@ class Delivery:
     error: str | None = None
     receipt: str | None = None
     updated: int = 0
+    ciphertext_receipt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTransfer:
-    """A transfer sent or received; ``id`` is the digest of its statement. ``blob`` is set once the packet is here."""
+    """A transfer sent or received; ``id`` is the digest of its statement. ``blob`` is set once the packet is here.
+
+    Of a ``fair`` one that was received, ``ciphertext`` is where the payload is until its header comes.
+    """
 
     id: str
     direction: Direction
@@ -126,6 +130,13 @@ class StoredTransfer:
     created: int
     blob: str | None = None
     deliveries: tuple[Delivery, ...] = ()
+    fair: bool = False
+    ciphertext: str | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the packet, or the ciphertext of a fair one, is still to come."""
+        return self.blob is None and self.ciphertext is None
 
 
 class EventKind(StrEnum):
@@ -139,6 +150,10 @@ class EventKind(StrEnum):
     """The addressee's node has the packet."""
     ANNOUNCED = "announced"
     """Its sender told this node of it; the packet is not here yet."""
+    CIPHERTEXT = "ciphertext"
+    """The addressee has signed for the ciphertext of a fair transfer, on both sides."""
+    WITHHELD = "withheld"
+    """The header of a fair transfer was asked for in vain."""
     RECEIVED = "received"
     """The packet is here."""
     ACCEPTED = "accepted"
@@ -186,11 +201,15 @@ class Anchored:
 
 @dataclass(frozen=True, slots=True)
 class PacketRecord:
-    """What is recorded of a stored packet: its payload's digest and size, or the bytes of all of it. None: unknown."""
+    """What is recorded of a stored packet: its payload's digest and size, or the bytes of all of it. None: unknown.
+
+    ``headless``: it is a payload that waits for its header.
+    """
 
     payload: str | None
     payload_size: int | None
     size: int | None
+    headless: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class AuditTables(Tables):
     async def packets_named(self, blobs: Sequence[str]) -> Mapping[str, PacketRecord]:
         """See the protocol."""
         transfers = select(TransferRow.blob, TransferRow.packet, TransferRow.size).where(TransferRow.blob.in_(blobs))
+        payloads = select(TransferRow.ciphertext, TransferRow.packet, TransferRow.size)
         documents = select(DocumentRow.blob, DocumentRow.packet, DocumentRow.packet_size)
         async with self._reading() as session:
             found: dict[str, PacketRecord] = {}
@@ -44,12 +45,17 @@ class AuditTables(Tables):
             for name, digest, size in await session.execute(transfers):
                 assert name is not None  # it was asked for
                 found[name] = PacketRecord(digest, size, None)
+            for name, digest, size in await session.execute(payloads.where(TransferRow.ciphertext.in_(blobs))):
+                assert name is not None
+                found[name] = PacketRecord(digest, size, size, headless=True)
         return found
 
     async def count_packets(self) -> int:
         """See the protocol."""
         named = union(
-            select(DocumentRow.blob.label("blob")), select(TransferRow.blob).where(TransferRow.blob.is_not(None))
+            select(DocumentRow.blob.label("blob")),
+            select(TransferRow.blob).where(TransferRow.blob.is_not(None)),
+            select(TransferRow.ciphertext).where(TransferRow.ciphertext.is_not(None)),
         ).subquery()
         async with self._reading() as session:
             return await session.scalar(select(func.count()).select_from(named)) or 0
@@ -57,7 +63,9 @@ class AuditTables(Tables):
     async def arriving(self, transfers: Sequence[str]) -> Sequence[str]:
         """See the protocol."""
         query = select(TransferRow.id).where(
-            TransferRow.id.in_(transfers), TransferRow.direction == Direction.RECEIVED, TransferRow.blob.is_(None)
+            TransferRow.id.in_(transfers),
+            TransferRow.direction == Direction.RECEIVED,
+            TransferRow.blob.is_(None),
         )
         async with self._reading() as session:
             return list(await session.scalars(query))
@@ -109,8 +117,10 @@ class AuditTables(Tables):
     async def receipts_kept(self, receipts: Sequence[str]) -> Sequence[str]:
         """See the protocol."""
         query = select(DeliveryRow.receipt).where(DeliveryRow.receipt.in_(receipts))
+        first = select(DeliveryRow.ciphertext_receipt).where(DeliveryRow.ciphertext_receipt.in_(receipts))
         async with self._reading() as session:
-            return [each for each in await session.scalars(query) if each is not None]
+            found = [*await session.scalars(query), *await session.scalars(first)]
+        return [each for each in found if each is not None]
 
     async def batches_from(self, after: int, limit: int) -> Sequence[Batch]:
         """See the protocol."""
@@ -174,7 +184,7 @@ class AuditTables(Tables):
         key = literal("deliver:", String) + DeliveryRow.transfer + literal(":", String) + DeliveryRow.account
         query = self._deliveries(after, limit).where(
             TransferRow.direction == Direction.SENT,
-            DeliveryRow.state == DeliveryState.PENDING,
+            DeliveryRow.state.in_([DeliveryState.PENDING, DeliveryState.RECEIVED]),
             ~select(JobRow.key).where(JobRow.key == key).exists(),
         )
         async with self._reading() as session:
@@ -187,6 +197,17 @@ class AuditTables(Tables):
             TransferRow.direction == Direction.RECEIVED,
             TransferRow.blob.is_not(None),
             DeliveryRow.receipt.is_(None),
+            ~select(JobRow.key).where(JobRow.key == key).exists(),
+        )
+        async with self._reading() as session:
+            return [(row.transfer, row.account) for row in await session.execute(query)]
+
+    async def unasked(self, after: tuple[str, str], limit: int) -> Sequence[tuple[str, str]]:
+        """See the protocol."""
+        key = literal("ask:", String) + DeliveryRow.transfer
+        query = self._deliveries(after, limit).where(
+            TransferRow.direction == Direction.RECEIVED,
+            DeliveryRow.state == DeliveryState.RECEIVED,
             ~select(JobRow.key).where(JobRow.key == key).exists(),
         )
         async with self._reading() as session:

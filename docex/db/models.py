@@ -94,6 +94,8 @@ class TransferRow(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     created: Mapped[int] = mapped_column(BigInteger)
     blob: Mapped[str | None] = mapped_column(String(1400), index=True)
+    fair: Mapped[bool]
+    ciphertext: Mapped[str | None] = mapped_column(String(1400), index=True)
 
 
 class TransferDocumentRow(Base):
@@ -118,6 +120,7 @@ class DeliveryRow(Base):
     attempts: Mapped[int] = mapped_column(Integer)
     error: Mapped[str | None] = mapped_column(Text)
     receipt: Mapped[str | None] = mapped_column(ForeignKey("statements.digest"), index=True)
+    ciphertext_receipt: Mapped[str | None] = mapped_column(ForeignKey("statements.digest"), index=True)
     updated: Mapped[int] = mapped_column(BigInteger)
 
 

@@ -109,7 +109,7 @@ def transfer(row: TransferRow, documents: Sequence[str], deliveries: Sequence[De
         tuple(documents),
         row.created,
         row.blob,
-        tuple(
+        deliveries=tuple(
             Delivery(
                 each.transfer,
                 each.account,
@@ -118,9 +118,12 @@ def transfer(row: TransferRow, documents: Sequence[str], deliveries: Sequence[De
                 each.error,
                 each.receipt,
                 each.updated,
+                each.ciphertext_receipt,
             )
             for each in deliveries
         ),
+        fair=row.fair,
+        ciphertext=row.ciphertext,
     )
 
 

@@ -13,7 +13,7 @@ from docex.db.audit import AuditTables
 from docex.db.batches import BatchTables
 from docex.db.documents import DocumentTables
 from docex.db.jobs import JobTables
-from docex.db.models import BatchRow, DocumentRow, JobRow, OwnerRow, StatementRow, TransferRow
+from docex.db.models import BatchRow, DeliveryRow, DocumentRow, JobRow, OwnerRow, StatementRow, TransferRow
 from docex.db.requests import RequestTables
 from docex.db.shelf import ShelfTables
 from docex.db.statements import StatementTables
@@ -64,7 +64,7 @@ class SqlStore(
             "statements": select(func.count()).select_from(StatementRow),
             "statements_not_final": select(func.count()).select_from(StatementRow).where(not_final),
             "transfers": select(func.count()).select_from(TransferRow),
-            "receipts": select(func.count()).select_from(StatementRow).where(StatementRow.type == "receipt"),
+            "receipts": select(func.count()).select_from(DeliveryRow).where(DeliveryRow.receipt.is_not(None)),
             "batches": select(func.count()).select_from(BatchRow),
             "jobs": select(func.count()).select_from(JobRow),
         }

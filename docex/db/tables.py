@@ -66,10 +66,13 @@ class Tables:
                 session.add(StatementRow(**rows.statement_values(each, now)))
                 await session.flush()  # one by one: the order of arrival is the order of leaves
 
-    async def _add_jobs(self, session: AsyncSession, jobs: Sequence[Job]) -> None:
+    async def _add_jobs(self, session: AsyncSession, jobs: Sequence[Job], *, wake: bool = False) -> None:
+        """Add jobs; with ``wake``, those that are there are due now. One that is being done is then done twice."""
         for job in jobs:
-            if await session.get(JobRow, job.key) is None:
+            if (row := await session.get(JobRow, job.key)) is None:
                 session.add(JobRow(key=job.key, kind=job.kind, argument=job.argument, attempts=0, due=self._clock()))
+            elif wake:
+                row.due = min(row.due, self._clock())
 
     async def _take_effect(self, session: AsyncSession, once: Once | None, effect: str) -> None:
         """Note what a request has done, in the transaction that does it.

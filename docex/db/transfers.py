@@ -61,6 +61,8 @@ class TransferTables(EventTables):
                 size=transfer.size,
                 created=transfer.created,
                 blob=transfer.blob,
+                fair=transfer.fair,
+                ciphertext=transfer.ciphertext,
             )
         )
         await session.flush()
@@ -141,13 +143,12 @@ class TransferTables(EventTables):
     async def set_packet(self, transfer: str, blob: str, jobs: Sequence[Job]) -> StoredTransfer:
         """See the protocol."""
         async with self._writing() as session:
-            await session.execute(
-                update(TransferRow).where(TransferRow.id == transfer, TransferRow.blob.is_(None)).values(blob=blob)
-            )
+            change = update(TransferRow).where(TransferRow.id == transfer, TransferRow.blob.is_(None))
+            await session.execute(change.values(blob=blob, ciphertext=None))
             reached = await session.scalars(
                 update(DeliveryRow)
-                .where(DeliveryRow.transfer == transfer, DeliveryRow.state == DeliveryState.PENDING)
-                .values(state=DeliveryState.DELIVERED, updated=int(self._clock()))
+                .where(DeliveryRow.transfer == transfer, DeliveryRow.state.in_(_NOT_WHOLE))
+                .values(state=DeliveryState.DELIVERED, error=None, updated=int(self._clock()))
                 .returning(DeliveryRow.account)
             )
             accounts = list(reached)
@@ -159,13 +160,14 @@ class TransferTables(EventTables):
         """See the protocol."""
         async with self._writing() as session:
             row = await session.get(DeliveryRow, (transfer, account), with_for_update=True)
-            # A failed attempt after one that got through says nothing about what is delivered.
-            if row is None or row.state not in (DeliveryState.PENDING, state):
+            if row is None or row.state not in _BEFORE[state]:
                 return
-            changed = (row.state, row.error) != (state, error)
-            row.state, row.error, row.attempts, row.updated = state, error, row.attempts + 1, int(self._clock())
-            if changed:
-                kind = EventKind.FAILED if state is DeliveryState.PENDING else EventKind(state)
+            failed = state is DeliveryState.PENDING
+            reached = DeliveryState(row.state) if failed else state  # a failed attempt undoes nothing
+            changed = (row.state, row.error) != (reached, error)
+            row.state, row.error, row.attempts, row.updated = reached, error, row.attempts + 1, int(self._clock())
+            if changed and state is not DeliveryState.RECEIVED:
+                kind = EventKind.FAILED if failed else EventKind(state)
                 await self._add_events(session, kind, transfer, [account], error)
 
     async def add_received(
@@ -179,6 +181,31 @@ class TransferTables(EventTables):
             self._add_transfer_documents(session, transfer, [each.digest_text for each in statements])
             for document in documents:
                 await self._add_version(session, document)
+
+    async def add_ciphertext_receipt(
+        self, transfer: str, account: str, receipt: Statement, jobs: Sequence[Job], ciphertext: str | None = None
+    ) -> StoredTransfer:
+        """See the protocol."""
+        async with self._writing() as session:
+            row = await session.get(DeliveryRow, (transfer, account), with_for_update=True)
+            if row is None:
+                raise NotFound(f"{account} is not an addressee of transfer {transfer}")
+            if row.ciphertext_receipt not in (None, receipt.digest_text):
+                raise Conflict("the ciphertext of this transfer has a receipt already, and a receipt never changes")
+            first = row.ciphertext_receipt is None
+            if first:
+                await self._add_statements(session, [receipt])
+                row.ciphertext_receipt, row.updated = receipt.digest_text, int(self._clock())
+                if row.state == DeliveryState.PENDING:
+                    row.state, row.error = DeliveryState.RECEIVED, None
+                if ciphertext is not None:
+                    change = update(TransferRow).where(TransferRow.id == transfer, TransferRow.blob.is_(None))
+                    await session.execute(change.values(ciphertext=ciphertext))
+            if row.receipt is None:
+                await self._add_jobs(session, jobs, wake=True)
+            if first:
+                await self._add_events(session, EventKind.CIPHERTEXT, transfer, [account])
+            return await self._load(session, transfer)
 
     async def add_receipt(
         self, transfer: str, account: str, state: DeliveryState, receipt: Statement, jobs: Sequence[Job]
@@ -197,6 +224,18 @@ class TransferTables(EventTables):
             elif row.receipt != receipt.digest_text:
                 raise Conflict("this transfer has a receipt already, and a receipt never changes")
             return await self._load(session, transfer)
+
+
+# From where a delivery gets to a state by an attempt; a failed one (pending) leaves it where it is.
+_BEFORE = {
+    DeliveryState.PENDING: (DeliveryState.PENDING, DeliveryState.RECEIVED),
+    DeliveryState.RECEIVED: (DeliveryState.RECEIVED,),
+    DeliveryState.WITHHELD: (DeliveryState.RECEIVED,),
+    DeliveryState.DELIVERED: (DeliveryState.PENDING, DeliveryState.RECEIVED, DeliveryState.DELIVERED),
+}
+
+
+_NOT_WHOLE = (DeliveryState.PENDING, DeliveryState.RECEIVED, DeliveryState.WITHHELD)
 
 
 def _reason(receipt: Statement) -> str | None:

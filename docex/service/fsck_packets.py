@@ -106,10 +106,10 @@ async def _check_packet(
         message = f"the packet has {info.size} bytes, and {record.size} are recorded"
         await findings.add(Code.PACKET_SIZE, info.path, message)
         return True
-    if not deep and record.payload_size is None:
+    if not deep and (record.payload_size is None or record.headless):
         return True
     try:
-        header, digest = await _measure(blobs, info, whole=deep)
+        header, digest = await _measure(blobs, info, whole=deep, headless=record.headless)
     except HeaderInvalid as error:
         await findings.add(Code.PACKET_HEADER, info.path, str(error))
     except BlobNotFound:
@@ -124,21 +124,25 @@ async def _check_packet(
     return True
 
 
-async def _measure(blobs: BlobStore, info: BlobInfo, *, whole: bool) -> tuple[int, str]:
+async def _measure(blobs: BlobStore, info: BlobInfo, *, whole: bool, headless: bool) -> tuple[int, str]:
     """The bytes of a packet's header and, with ``whole``, the digest of its payload. Raises HeaderInvalid."""
-    start = await _read(blobs, info.path, min(_USUAL_HEADER, info.size))
-    try:
-        header = len(read_header(io.BytesIO(start)).raw)
-    except HeaderInvalid:
-        if info.size <= _USUAL_HEADER:
-            raise
-        header = len(read_header(io.BytesIO(await _read(blobs, info.path, MAX_HEADER_SIZE))).raw)
+    header = 0 if headless else await _header_size(blobs, info)
     hasher = hashlib.sha256()
     if whole:
         async with blobs.open(info.path, header) as reader:
             async for chunk in reader:
                 hasher.update(chunk)
     return header, "sha256:" + hasher.hexdigest()
+
+
+async def _header_size(blobs: BlobStore, info: BlobInfo) -> int:
+    start = await _read(blobs, info.path, min(_USUAL_HEADER, info.size))
+    try:
+        return len(read_header(io.BytesIO(start)).raw)
+    except HeaderInvalid:
+        if info.size <= _USUAL_HEADER:
+            raise
+        return len(read_header(io.BytesIO(await _read(blobs, info.path, MAX_HEADER_SIZE))).raw)
 
 
 async def _read(blobs: BlobStore, path: str, length: int) -> bytes:
@@ -164,7 +168,7 @@ async def _check_strays(
 
 
 def _transfer_of(path: str) -> str:
-    return "sha256:" + path.removeprefix(_RECEIVED).removesuffix(".age")
+    return "sha256:" + path.removeprefix(_RECEIVED).removesuffix(".age").removesuffix(".payload")
 
 
 async def _remove(store: AuditStore, blobs: BlobStore, path: str) -> None:
@@ -181,7 +185,8 @@ async def _find_missing(store: AuditStore, blobs: BlobStore, findings: Findings)
     before = None
     while transfers := await store.transfers(None, before, PAGE):
         before = transfers[-1].created, transfers[-1].id
-        await _ask_for(blobs, findings, [(each.blob, f"transfer {each.id}") for each in transfers if each.blob])
+        named = [(blob, f"transfer {each.id}") for each in transfers for blob in (each.blob, each.ciphertext) if blob]
+        await _ask_for(blobs, findings, named)
 
 
 async def _ask_for(blobs: BlobStore, findings: Findings, wanted: Sequence[tuple[str, str]]) -> None:

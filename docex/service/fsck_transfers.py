@@ -18,6 +18,7 @@ PAGE: Final = 500
 
 Problem = tuple[Code, str, Callable[[], Awaitable[object]] | None]
 _STATES = {"accepted": DeliveryState.ACCEPTED, "rejected": DeliveryState.REJECTED}
+_SIGNED_FOR = (DeliveryState.RECEIVED, DeliveryState.WITHHELD)
 
 
 async def check_transfers(store: AuditStore, findings: Findings) -> None:
@@ -35,31 +36,36 @@ async def check_transfers(store: AuditStore, findings: Findings) -> None:
                 problems = _problems(store, again, await _tokens(store, [again]))
             for code, message, mend in problems:
                 await findings.add(code, f"transfer {transfer.id}", message, mend)
-            findings.counts["receipts"] += sum(each.receipt is not None for each in transfer.deliveries)
+            findings.counts["receipts"] += len(_receipts(transfer))
         findings.saw("transfers", len(page))
 
 
 async def _tokens(store: AuditStore, transfers: Sequence[StoredTransfer]) -> Mapping[str, str]:
-    receipts = [each.receipt for transfer in transfers for each in transfer.deliveries if each.receipt is not None]
+    receipts = [digest for transfer in transfers for digest in _receipts(transfer)]
     return await store.tokens([*(each.id for each in transfers), *receipts])
+
+
+def _receipts(transfer: StoredTransfer) -> list[str]:
+    given = [digest for each in transfer.deliveries for digest in (each.ciphertext_receipt, each.receipt)]
+    return [digest for digest in given if digest is not None]
 
 
 def _problems(store: AuditStore, transfer: StoredTransfer, tokens: Mapping[str, str]) -> list[Problem]:
     problems: list[Problem] = []
     claim, signer = _said(tokens.get(transfer.id))
-    if not isinstance(claim, Transfer) or (claim.packet, claim.size, signer) != (
+    if not isinstance(claim, Transfer) or (claim.packet, claim.size, bool(claim.fair), signer) != (
         transfer.packet,
         transfer.size,
+        transfer.fair,
         transfer.peer,
     ):
         problems.append((Code.TRANSFER_STATEMENT, "its statement is missing or names another packet", None))
     elif wrong := _misaddressed(transfer, claim):
         problems.append((Code.DELIVERY, wrong, None))
     sent = transfer.direction is Direction.SENT
-    pending = any(each.state is DeliveryState.PENDING for each in transfer.deliveries)
     if sent and transfer.blob is None:
         problems.append((Code.DELIVERY, "it was sent, and names no packet", None))
-    if not sent and pending is not (transfer.blob is None):
+    if not sent and any(not _in_place(transfer, each) for each in transfer.deliveries):
         problems.append((Code.DELIVERY, "its packet is here and not delivered, or delivered and not here", None))
     for delivery in transfer.deliveries:
         problems += _receipt_problems(store, transfer, delivery, tokens)
@@ -89,26 +95,50 @@ def _misaddressed(transfer: StoredTransfer, claim: Transfer) -> str | None:
     return None if len(accounts) == 1 and accounts[0] in addressees else "it is not addressed to this member"
 
 
+def _in_place(transfer: StoredTransfer, delivery: Delivery) -> bool:
+    """Whether what a received delivery's state says of packet and ciphertext is so."""
+    whole, ciphertext = transfer.blob is not None, transfer.ciphertext is not None
+    if delivery.state is DeliveryState.PENDING:
+        return not whole and not ciphertext
+    if delivery.state in _SIGNED_FOR:
+        return not whole and ciphertext
+    # A ciphertext may be rejected without its header, and that may still come.
+    return whole is not ciphertext and (whole or delivery.state is DeliveryState.REJECTED)
+
+
 def _receipt_problems(
     store: AuditStore, transfer: StoredTransfer, delivery: Delivery, tokens: Mapping[str, str]
 ) -> list[Problem]:
     answered = delivery.state in _STATES.values()
+    if (delivery.ciphertext_receipt is None and delivery.state in _SIGNED_FOR) or (
+        delivery.ciphertext_receipt is not None
+        and _wrong_receipt(transfer, delivery, tokens.get(delivery.ciphertext_receipt), ("received",))
+    ):
+        message = f"the receipt of {delivery.account} for the ciphertext is missing, or another's"
+        return [(Code.DELIVERY_RECEIPT, message, None)]
     if delivery.receipt is None:
         return (
             [(Code.DELIVERY_STATE, f"{delivery.account} {delivery.state} without a receipt", None)] if answered else []
         )
-    claim, signer = _said(tokens.get(delivery.receipt))
-    if not isinstance(claim, Receipt) or (claim.transfer, claim.packet, signer) != (
-        transfer.id,
-        transfer.packet,
-        delivery.account,
-    ):
+    token = tokens.get(delivery.receipt)
+    if _wrong_receipt(transfer, delivery, token, tuple(_STATES)):
         return [(Code.DELIVERY_RECEIPT, f"the receipt of {delivery.account} is missing, or another's", None)]
+    claim, _ = _said(token)
+    assert isinstance(claim, Receipt)
     said = _STATES[claim.outcome]
     if said is not delivery.state:
         mend = partial(store.settle, transfer.id, delivery.account, said)
         return [(Code.DELIVERY_STATE, f"{delivery.account} has {said} it, and it is {delivery.state} here", mend)]
     return []
+
+
+def _wrong_receipt(transfer: StoredTransfer, delivery: Delivery, token: str | None, outcomes: tuple[str, ...]) -> bool:
+    claim, signer = _said(token)
+    return (
+        not isinstance(claim, Receipt)
+        or claim.outcome not in outcomes
+        or (claim.transfer, claim.packet, signer) != (transfer.id, transfer.packet, delivery.account)
+    )
 
 
 async def check_jobs(store: AuditStore, findings: Findings, *, opens: bool) -> None:
@@ -119,6 +149,12 @@ async def check_jobs(store: AuditStore, findings: Findings, *, opens: bool) -> N
             after = transfer, account
             job = Job(f"deliver:{transfer}:{account}", "deliver", f"{transfer} {account}")
             await _stuck(store, findings, job, f"transfer {transfer}", f"no job delivers it to {account}")
+    after = ("", "")
+    while stuck := await store.unasked(after, PAGE):
+        for transfer, account in stuck:
+            after = transfer, account
+            job = Job(f"ask:{transfer}", "ask", transfer)
+            await _stuck(store, findings, job, f"transfer {transfer}", "no job asks its sender for the header")
     after = ("", "")
     while opens and (stuck := await store.unopened(after, PAGE)):
         for transfer, account in stuck:
@@ -147,6 +183,9 @@ async def _baseless(store: AuditStore, job: Job) -> str | None:
             return None if any(each.account == account for each in found.deliveries) else f"{account} is no addressee"
         if job.kind == "open":
             return None if (await store.transfer(job.argument)).blob else "there is no packet to open"
+        if job.kind == "ask":
+            received = (await store.transfer(job.argument)).deliveries
+            return None if received and received[0].ciphertext_receipt else "there is no ciphertext without a header"
         if job.kind == "return":
             given = (await store.transfer(job.argument)).deliveries
             return None if given and given[0].receipt else "there is no receipt to give back"

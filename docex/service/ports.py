@@ -111,10 +111,13 @@ class Store(Shelf, Protocol):
         """Transfers that carried the document with this statement, in the order in which they came here."""
 
     async def set_packet(self, transfer: str, blob: str, jobs: Sequence[Job]) -> StoredTransfer:
-        """The packet of a received transfer is here: delivered."""
+        """The packet of a received transfer is here, whole: delivered."""
 
     async def set_delivery(self, transfer: str, account: str, state: DeliveryState, error: str | None) -> None:
-        """Note an attempt and its outcome; accepted and rejected are never left."""
+        """Note an attempt and its outcome; accepted and rejected are never left.
+
+        A failed one, with ``PENDING`` and its error, changes no state that was reached before.
+        """
 
     async def add_received(
         self, transfer: str, documents: Sequence[StoredDocument], statements: Sequence[Statement]
@@ -125,6 +128,15 @@ class Store(Shelf, Protocol):
         self, transfer: str, account: str, state: DeliveryState, receipt: Statement, jobs: Sequence[Job]
     ) -> StoredTransfer:
         """Keep the receipt of one addressee. The first stands: another one for it raises Conflict."""
+
+    async def add_ciphertext_receipt(
+        self, transfer: str, account: str, receipt: Statement, jobs: Sequence[Job], ciphertext: str | None = None
+    ) -> StoredTransfer:
+        """Keep the receipt for the ciphertext of a fair transfer: received. The first stands: another raises Conflict.
+
+        With ``ciphertext``, that is where this node, the recipient's, has it. Jobs that are there are due at once, also
+        when the receipt is given again, until there is a final one.
+        """
 
     async def events(self, after: int, limit: int) -> Sequence[Event]:
         """What became of transfers, in order, behind a sequence number. Who goes on from the last one misses none."""
@@ -280,6 +292,9 @@ class Peers(Protocol):
     async def send_packet(self, endpoint: str, transfer: str, size: int, chunks: AsyncIterable[bytes]) -> None:
         """Send the packet of the transfer with this id."""
 
+    async def send_header(self, endpoint: str, transfer: str, header: bytes, size: int) -> None:
+        """Send the header of a fair packet, which has ``size`` bytes behind it there already."""
+
     async def send_receipt(self, endpoint: str, receipt: str) -> None:
         """Hand over a receipt statement."""
 
@@ -316,7 +331,7 @@ class Audit(Protocol):
         """All statements behind a number, in the order of arrival: the next number, the statement."""
 
     async def receipts_kept(self, receipts: Sequence[str]) -> Sequence[str]:
-        """Which of these receipt statements a delivery has; one for each delivery."""
+        """Which of these receipt statements a delivery has, one for each delivery; those of ciphertexts, too."""
 
     async def batches_from(self, after: int, limit: int) -> Sequence[Batch]:
         """All batches behind a number."""
@@ -338,6 +353,9 @@ class Audit(Protocol):
 
     async def undelivered(self, after: tuple[str, str], limit: int) -> Sequence[tuple[str, str]]:
         """Deliveries (transfer, account) that are to be made and that no job makes, behind ``after``."""
+
+    async def unasked(self, after: tuple[str, str], limit: int) -> Sequence[tuple[str, str]]:
+        """Received ciphertexts (transfer, account) without a header that no job asks for, behind ``after``."""
 
     async def unopened(self, after: tuple[str, str], limit: int) -> Sequence[tuple[str, str]]:
         """Received packets (transfer, account) without a receipt that no job opens, behind ``after``."""

@@ -74,11 +74,23 @@ async def _related(node: Node, stored: StoredStatement, within: Folders) -> list
     notices = sorted(notices, key=lambda each: each.type == Revocation.TYPE)  # the one revocation is always among them
     chosen = [each.digest for each in notices][-proof.MAX_RELATED :]
     for transfer in reversed(await _transfers(node, stored, within)):
-        receipts = [] if stored.type == Receipt.TYPE else [each.receipt for each in transfer.deliveries if each.receipt]
-        group = [each for each in (transfer.id, *receipts) if each != stored.digest]
+        group = [each for each in (transfer.id, *_receipts(transfer, stored)) if each != stored.digest]
         chosen = [*group[: proof.MAX_RELATED - len(chosen)], *chosen]
     found = [await node.store.statement(each) for each in chosen]
     return [each for each in found if each is not None]
+
+
+def _receipts(transfer: StoredTransfer, about: StoredStatement) -> list[str]:
+    """All receipts for a transfer itself; for a document, those of ciphertexts only where there is no final one."""
+    found: list[str] = []
+    if about.type == Receipt.TYPE:
+        return found
+    for each in transfer.deliveries:
+        if each.ciphertext_receipt and (each.receipt is None or about.type == Transfer.TYPE):
+            found.append(each.ciphertext_receipt)
+        if each.receipt:
+            found.append(each.receipt)
+    return found
 
 
 async def _transfers(node: Node, stored: StoredStatement, within: Folders) -> Sequence[StoredTransfer]:

@@ -9,7 +9,7 @@ from docex.core.state import DeliveryState, Direction, Job, StoredDocument, Stor
 from docex.core.statement import Statement
 from docex.errors import Conflict, DigestMismatch, DocexError, Forbidden, LedgerError, StatementInvalid
 from docex.failpoints import Failpoint, reached
-from docex.service import preferences
+from docex.service import fair, preferences
 from docex.service.deposits import opened_blob
 from docex.service.node import Node, active_member, check_signer, printable
 from docex.service.streams import on_thread
@@ -28,6 +28,7 @@ async def open_received(node: Node, transfer_id: str) -> None:
         StorageError, KeysError: packet or identity can't be reached now.
     """
     transfer = await node.store.transfer(transfer_id)
+    await fair.clear(node, transfer)
     if node.identity is None or transfer.deliveries[0].receipt is not None:
         return
     try:
@@ -137,12 +138,12 @@ async def take(node: Node, token: str) -> StoredTransfer:
         raise Forbidden(f"{said.issuer} is not an addressee of this transfer")
     if claim.packet != transfer.packet:
         raise DigestMismatch("the receipt names another packet than its transfer")
-    if claim.outcome not in _STATES:
-        raise StatementInvalid("the transfer is not one whose ciphertext is answered for")
     await check_signer(node, said, node.now())
+    if claim.outcome == "received":
+        return await fair.take_receipt(node, transfer, said)
     if transfer.direction is Direction.RECEIVED:
-        if transfer.blob is None:
-            raise Conflict("the packet of this transfer has not arrived yet")
+        if transfer.blob is None and (claim.outcome == "accepted" or transfer.ciphertext is None):
+            raise Conflict("the packet of this transfer, or its header, has not arrived yet")
         return await _give(node, transfer, said)
     sent = await _sent_digests(node, transfer)
     if set(claim.opened) != sent if claim.outcome == "accepted" else not sent.issuperset(claim.opened):

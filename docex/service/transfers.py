@@ -26,6 +26,7 @@ from docex.core.statement import Statement
 from docex.errors import Conflict, DigestMismatch, Forbidden, LimitExceeded, NotFound, StatementInvalid, UsageError
 from docex.failpoints import Failpoint, reached
 from docex.service import deposits
+from docex.service import fair as handover
 from docex.service.node import Node, active_member, address_on, check_signer, recipient_of
 from docex.service.streams import AsyncSource, write_blob
 from keys import Unwrapper
@@ -40,6 +41,7 @@ async def create(
     documents: Sequence[str],
     to: Sequence[str],
     *,
+    fair: bool = False,
     within: Folders = EVERYTHING,
     once: Once | None = None,
 ) -> StoredTransfer:
@@ -48,6 +50,7 @@ async def create(
     Args:
         documents: paths on this node, or digests of documents or of their statements.
         to: CAIP-10 accounts.
+        fair: hold the header back until an addressee has signed for the ciphertext (see docs/adr/0005).
         within: the folders that the caller is kept to.
         once: the request, where it is to take effect once.
 
@@ -88,6 +91,7 @@ async def create(
             claim.to,
             node.network.notary_account,
             sealed.header_digest,
+            fair=True if fair else None,
         ),
         now,
     )
@@ -101,6 +105,7 @@ async def create(
         now,
         blob,
         tuple(Delivery(transfer.digest_text, account, DeliveryState.PENDING, updated=now) for account in to),
+        fair,
     )
     jobs = [Job(f"deliver:{row.id}:{account}", "deliver", f"{row.id} {account}") for account in to]
     try:
@@ -166,14 +171,19 @@ async def _leave(blob: AbstractAsyncContextManager[BlobReader]) -> None:
     await blob.__aexit__(None, None, None)
 
 
-async def deliver(node: Node, transfer_id: str, account: str) -> None:
+async def deliver(node: Node, transfer_id: str, account: str) -> float | None:
     """Bring a transfer to one addressee's node; doing it again does no harm.
+
+    Returns None once it has the packet, else after how many seconds to go on: the addressee of a fair one must sign
+    for the ciphertext first, and that receipt must be anchored.
 
     Raises:
         NodeUnavailable: the node can't be reached (try again).
         DocexError: the node, or the Directory, refused.
     """
     transfer = await node.store.transfer(transfer_id)
+    if transfer.fair and await handover.must_wait(node, transfer, account):
+        return handover.ANCHOR_WAIT
     token = await _token(node, transfer_id)
     member = await active_member(node, account)
     if not member.endpoint:
@@ -181,10 +191,14 @@ async def deliver(node: Node, transfer_id: str, account: str) -> None:
     if await node.peers.announce(member.endpoint, token):
         reached(Failpoint.DELIVERY_ANNOUNCED)
         assert transfer.blob is not None  # what was sealed here is here
-        async with node.blobs.open(transfer.blob) as reader:
-            await node.peers.send_packet(member.endpoint, transfer_id, reader.info.size, reader.chunks)
+        start = await handover.header_size(node, transfer) if transfer.fair else 0
+        async with node.blobs.open(transfer.blob, start) as reader:
+            await node.peers.send_packet(member.endpoint, transfer_id, reader.info.size - start, reader.chunks)
         reached(Failpoint.DELIVERY_SENT)
+    if transfer.fair:
+        return await handover.release(node, transfer, account, member.endpoint)
     await node.store.set_delivery(transfer_id, account, DeliveryState.DELIVERED, None)
+    return None
 
 
 async def announced(node: Node, token: str) -> StoredTransfer:
@@ -220,6 +234,7 @@ async def announced(node: Node, token: str) -> StoredTransfer:
         now,
         None,
         (Delivery(said.digest_text, node.account, DeliveryState.PENDING, updated=now),),
+        bool(claim.fair),
     )
     kept = await node.store.add_transfer(row, [said], [])
     reached(Failpoint.ANNOUNCEMENT_KEPT)
@@ -229,6 +244,8 @@ async def announced(node: Node, token: str) -> StoredTransfer:
 async def take_packet(node: Node, transfer_id: str, chunks: AsyncIterator[bytes]) -> StoredTransfer:
     """Store the packet of an announced transfer; nothing is kept unless it is the one that the transfer names.
 
+    Of a fair one that is the payload alone: it is signed for, and its header comes later.
+
     Raises:
         NotFound: no such transfer was announced.
         PacketError: it is not an age file, or its header does not open with this node's identity.
@@ -237,32 +254,32 @@ async def take_packet(node: Node, transfer_id: str, chunks: AsyncIterator[bytes]
     transfer = await node.store.transfer(transfer_id)
     if transfer.direction is not Direction.RECEIVED:
         raise NotFound("no such transfer was announced to this node")
-    if transfer.blob is not None:
+    if not transfer.wanted:
         return transfer
     raw = AsyncSource(chunks, asyncio.get_running_loop())
     await raw.prime()
     source = io.BufferedReader(raw, _CHUNK)
-    blob = f"transfers/received/{transfer_id.removeprefix('sha256:')}.age"
+    blob = handover.ciphertext_blob(transfer_id) if transfer.fair else handover.received_blob(transfer_id)
     said = statement.parse(await _token(node, transfer_id)).body
     assert isinstance(said, Transfer)
 
     def copy(destination: Destination) -> None:
-        _copy_packet(node, source, destination, transfer, said.header)
+        if not transfer.fair:
+            _copy_header(node, source, destination, said.header)
+        _copy_payload(source, destination, transfer)
 
     with suppress(BlobExists):  # stored whole, and checked, by a delivery that was cut off before it was noted
         await write_blob(node.blobs, blob, copy, raw)
+    if transfer.fair:
+        return await handover.sign_for(node, transfer, blob)
     reached(Failpoint.PACKET_STORED)
     kept = await node.store.set_packet(transfer_id, blob, [Job(f"open:{transfer_id}", "open", transfer_id)])
     reached(Failpoint.PACKET_KEPT)
     return kept
 
 
-def _copy_packet(
-    node: Node,
-    source: io.BufferedReader[AsyncSource],
-    destination: Destination,
-    transfer: StoredTransfer,
-    header_digest: str | None,
+def _copy_header(
+    node: Node, source: io.BufferedReader[AsyncSource], destination: Destination, header_digest: str | None
 ) -> None:
     header = read_header(source)
     # Whoever knows the transfer could bring the packet under a header that does not open, ahead of its sender, and have
@@ -272,6 +289,9 @@ def _copy_packet(
     if node.identity is not None:
         open_header(header, [node.identity])
     destination.write(memoryview(header.raw))
+
+
+def _copy_payload(source: io.BufferedReader[AsyncSource], destination: Destination, transfer: StoredTransfer) -> None:
     hasher, size = hashlib.sha256(), 0
     while data := source.read(_CHUNK):
         hasher.update(data)

@@ -18,7 +18,7 @@ import structlog
 from docex.core.state import DeliveryState, Job
 from docex.errors import DocexError
 from docex.failpoints import Failpoint, reached
-from docex.service import anchoring, once, receipts, revocations, timestamps, transfers
+from docex.service import anchoring, fair, once, receipts, revocations, timestamps, transfers
 from docex.service.node import Node, printable
 from keys import KeysError
 from storage import StorageError
@@ -108,8 +108,9 @@ async def _failed(node: Node, job: Job, error: Exception, clock: Callable[[], fl
     ceiling = min(LAST_RETRY, FIRST_RETRY * 2 ** min(job.attempts, 20))
     delay = random.uniform(FIRST_RETRY / 2, ceiling)  # noqa: S311 - spreads load, keeps no secret
     await node.store.retry(job.key, clock() + delay, text)
-    if job.kind == "deliver":
+    if job.kind in ("deliver", "ask"):
         transfer, _, account = job.argument.partition(" ")
+        account = account or node.account  # who asks for a header is its addressee
         await node.store.set_delivery(transfer, account, DeliveryState.PENDING, text)
 
 
@@ -138,13 +139,14 @@ async def _kept(node: Node, job: Job, clock: Callable[[], float]) -> AsyncIterat
         await asyncio.wait([renewing])
 
 
-async def _deliver(node: Node, argument: str) -> None:
+async def _deliver(node: Node, argument: str) -> float | None:
     transfer, _, account = argument.partition(" ")
-    await transfers.deliver(node, transfer, account)
+    return await transfers.deliver(node, transfer, account)
 
 
 _EXPECTED = (DocexError, KeysError, StorageError)
 _HANDLERS: dict[str, Callable[[Node, str], Awaitable[float | None]]] = {
+    "ask": fair.ask,
     "deliver": _deliver,
     "open": receipts.open_received,
     "return": receipts.give_back,

@@ -52,15 +52,15 @@ class Acknowledged:
         assert made["digest"] == "sha256:" + hashlib.sha256(content).hexdigest()
         self.deposits.append((member, path, made["version"], made["statement"]))
 
-    async def transfer(self, sender: Member, recipient: Member, path: str) -> None:
-        wanted = {"documents": [path], "to": [recipient.account]}
+    async def transfer(self, sender: Member, recipient: Member, path: str, *, fair: bool = False) -> None:
+        wanted = {"documents": [path], "to": [recipient.account], "fair": fair}
         made = await insist(sender, lambda: sender.client.post("/api/v1/transfers", json=wanted), 202)
         self.transfers.append((made["id"], sender, recipient))
 
-    async def both(self, sender: Member, recipient: Member, path: str) -> None:
+    async def both(self, sender: Member, recipient: Member, path: str, *, fair: bool = False) -> None:
         """Deposit a document and hand it over."""
         await self.deposit(sender, path)
-        await self.transfer(sender, recipient, path)
+        await self.transfer(sender, recipient, path, fair=fair)
 
     async def check(self, *members: Member, within: float = PATIENCE) -> None:
         """The accounting identity, with every member's node running and nothing else going on."""

@@ -24,10 +24,17 @@ AT_THE_RECIPIENT = (
     Failpoint.ANNOUNCEMENT_KEPT,
     Failpoint.PACKET_STORED,
     Failpoint.PACKET_KEPT,
+    Failpoint.CIPHERTEXT_STORED,
+    Failpoint.CIPHERTEXT_SIGNED,
+    Failpoint.HEADER_ASKED,
+    Failpoint.HEADER_STORED,
+    Failpoint.HEADER_KEPT,
+    Failpoint.CIPHERTEXT_CLEARED,
     Failpoint.RECEIVED_KEPT,
     Failpoint.RECEIPT_KEPT,
     Failpoint.RECEIPT_RETURNED,
 )
+FAIR = [point for point in Failpoint if point.startswith(("ciphertext", "header"))]
 AT_THE_SENDER = [point for point in Failpoint if point not in (*AT_START, *AT_THE_RECIPIENT)]
 
 
@@ -98,7 +105,7 @@ async def test_a_node_ended_between_any_two_durable_steps_goes_on_by_itself(
             return notarise(mine)
         if point is Failpoint.KEY_KEPT:
             return make_key(mine)
-        return said.both(mine, maker, f"{point.replace('.', '/')}")
+        return said.both(mine, maker, f"{point.replace('.', '/')}", fair=point in FAIR)
 
     async def end_at(member: Member, points: Sequence[Failpoint], work: Callable[[Failpoint], Awaitable[None]]) -> None:
         for point in points:

@@ -150,6 +150,7 @@ async def test_a_transfer_is_made_listed_and_read(client: httpx.AsyncClient, nod
             "attempts": 0,
             "error": None,
             "receipt": None,
+            "ciphertext_receipt": None,
             "updated": made["created"],
         }
     ]

@@ -25,6 +25,7 @@ OPEN: dict[Route, int] = {
     ("GET", "/readyz"): 200,
     ("POST", "/api/v1/deliveries"): 201,
     ("PUT", "/api/v1/deliveries/{transfer}/packet"): 201,
+    ("PUT", "/api/v1/deliveries/{transfer}/header"): 201,
     ("POST", "/api/v1/receipts"): 201,
 }
 CLOSED: dict[Route, tuple[int, frozenset[Role]]] = {

@@ -175,6 +175,8 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
         sa.Column("blob", sa.String(length=1400), nullable=True),
+        sa.Column("fair", sa.Boolean(), nullable=False),
+        sa.Column("ciphertext", sa.String(length=1400), nullable=True),
         sa.ForeignKeyConstraint(
             ["id"],
             ["statements.digest"],
@@ -182,6 +184,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(op.f("ix_transfers_blob"), "transfers", ["blob"], unique=False)
+    op.create_index(op.f("ix_transfers_ciphertext"), "transfers", ["ciphertext"], unique=False)
     op.create_index("transfers_page", "transfers", ["created", "id"], unique=False)
     op.create_table(
         "deliveries",
@@ -192,7 +195,12 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("receipt", sa.String(length=71), nullable=True),
+        sa.Column("ciphertext_receipt", sa.String(length=71), nullable=True),
         sa.Column("updated", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["ciphertext_receipt"],
+            ["statements.digest"],
+        ),
         sa.ForeignKeyConstraint(
             ["receipt"],
             ["statements.digest"],
@@ -204,6 +212,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("transfer", "account"),
     )
     op.create_index(op.f("ix_deliveries_receipt"), "deliveries", ["receipt"], unique=False)
+    op.create_index(op.f("ix_deliveries_ciphertext_receipt"), "deliveries", ["ciphertext_receipt"], unique=False)
     op.create_table(
         "transfer_documents",
         sa.Column("transfer", sa.String(length=71), nullable=False),
@@ -258,9 +267,11 @@ def downgrade() -> None:
     op.drop_table("events")
     op.drop_index(op.f("ix_transfer_documents_statement"), table_name="transfer_documents")
     op.drop_table("transfer_documents")
+    op.drop_index(op.f("ix_deliveries_ciphertext_receipt"), table_name="deliveries")
     op.drop_index(op.f("ix_deliveries_receipt"), table_name="deliveries")
     op.drop_table("deliveries")
     op.drop_index("transfers_page", table_name="transfers")
+    op.drop_index(op.f("ix_transfers_ciphertext"), table_name="transfers")
     op.drop_index(op.f("ix_transfers_blob"), table_name="transfers")
     op.drop_table("transfers")
     op.drop_index(op.f("ix_documents_statement"), table_name="documents")
