@@ -92,7 +92,7 @@ class Member:
             "DOCEX_RPC": self.consortium.chain.url,
             "DOCEX_DEPLOYMENT": str(self.consortium.record),
             "DOCEX_CONFIRMATIONS": "1",
-            "DOCEX_INTERVAL": "0.05",
+            "DOCEX_INTERVAL": "0.1",
             "DOCEX_PORT": str(self.port),
             "DOCEX_API_TOKEN": TOKEN,
         } | self.given
@@ -180,7 +180,7 @@ class Member:
                     with suppress(httpx.HTTPError):
                         if await what():
                             return
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.2)
         except TimeoutError:
             raise AssertionError(f"not so within {within:.0f} seconds\n{self.log()}") from None
 
