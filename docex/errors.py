@@ -207,6 +207,18 @@ class IssuerUnavailable(DocexError):
     code = "issuer_unavailable"
 
 
+class DatabaseUnavailable(DocexError):
+    """The database does not answer, or takes nothing more: says nothing about what was asked.
+
+    Its second argument is the driver's own words, for the log: they may name hosts, and are not told to callers.
+    """
+
+    code = "database_unavailable"
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class LengthRequired(DocexError):
     """An upload does not say how many bytes it has."""
 

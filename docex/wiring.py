@@ -22,7 +22,7 @@ from docex.core.proof import Network as LedgerNetwork
 from docex.db.engine import make_engine, upgrade
 from docex.db.store import SqlStore
 from docex.db.transactions import SqlTransactionStore
-from docex.errors import LedgerError, UsageError
+from docex.errors import DatabaseUnavailable, LedgerError, UsageError
 from docex.failpoints import Failpoint, reached
 from docex.ledger.deploy import check_deployment, read_deployment
 from docex.ledger.node import NodeLedger
@@ -174,7 +174,7 @@ async def _owner(store: SqlStore, engine: AsyncEngine) -> str:
     try:
         owner = await store.owner()
         await store.documents_from(0, 1)  # the tables have the columns of this version
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, DatabaseUnavailable) as error:
         raise UsageError(
             f"{where} is no node's database of this version, or does not answer ({type(error).__name__}): "
             "start the node once"

@@ -37,6 +37,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (errors.LedgerUnavailable, 503),
     (errors.NodeUnavailable, 503),
     (errors.IssuerUnavailable, 503),
+    (errors.DatabaseUnavailable, 503),
     (errors.NotMember, 422),
     (errors.LedgerError, 502),
     (BadHeader, 400),
@@ -63,7 +64,7 @@ async def _expected(_: Request, error: Exception) -> Response:
     assert isinstance(error, DocexError | StorageError | KeysError)
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     if status >= 500:
-        log.warning("request_failed", code=error.code, error=str(error))
+        log.warning("request_failed", code=error.code, error=repr(error))
     answer = problem(status, error.code, str(error))
     if isinstance(error, RangeNotSatisfiable):
         answer.headers["content-range"] = f"bytes */{error.size}"

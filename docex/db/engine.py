@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from importlib import resources
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, create_engine, event, make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from docex.errors import DatabaseUnavailable
 
 READ_ONLY = "docex_read_only"
 """Execution option of connections that only read: they never wait for a writer."""
@@ -51,7 +54,10 @@ _turns: WeakKeyDictionary[object, asyncio.Lock] = WeakKeyDictionary()
 
 
 class Sessions:
-    """Sessions of one engine: all that write through it, from whichever store, take turns where it needs that."""
+    """Sessions of one engine: all that write through it, from whichever store, take turns where it needs that.
+
+    Both raise DatabaseUnavailable where the database fails: it is stopped, its disk is full, it gives up a transaction.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -61,14 +67,26 @@ class Sessions:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """A session for one transaction that only reads."""
-        async with AsyncSession(self._reader) as session:
-            yield session
+        with _translated():
+            async with AsyncSession(self._reader) as session:
+                yield session
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncSession]:
         """A session for one transaction, committed at the end of the block."""
-        async with self._turn or nullcontext(), AsyncSession(self._engine) as session, session.begin():
-            yield session
+        with _translated():
+            async with self._turn or nullcontext(), AsyncSession(self._engine) as session, session.begin():
+                yield session
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        # The driver's own words only: SQLAlchemy's go on with the statement and its values.
+        message = "the database does not answer, or takes nothing now: try again later"
+        raise DatabaseUnavailable(message, f"{type(error.orig).__name__}: {error.orig}") from error
 
 
 async def upgrade(url: str) -> None:

@@ -7,7 +7,15 @@ from docex.core.claims import Document, Receipt, Transfer
 from docex.core.packet import Opened
 from docex.core.state import DeliveryState, Direction, Job, StoredDocument, StoredTransfer
 from docex.core.statement import Statement
-from docex.errors import Conflict, DigestMismatch, DocexError, Forbidden, LedgerError, StatementInvalid
+from docex.errors import (
+    Conflict,
+    DatabaseUnavailable,
+    DigestMismatch,
+    DocexError,
+    Forbidden,
+    LedgerError,
+    StatementInvalid,
+)
 from docex.failpoints import Failpoint, reached
 from docex.service import fair, preferences
 from docex.service.deposits import opened_blob
@@ -24,7 +32,7 @@ async def open_received(node: Node, transfer_id: str) -> None:
     A node without an identity leaves the packet to a recipient who opens it elsewhere.
 
     Raises:
-        LedgerError: the signers can't be checked now (try again).
+        LedgerError, DatabaseUnavailable: the signers can't be checked now (try again).
         StorageError, KeysError: packet or identity can't be reached now.
     """
     transfer = await node.store.transfer(transfer_id)
@@ -33,7 +41,7 @@ async def open_received(node: Node, transfer_id: str) -> None:
         return
     try:
         opened = await _open(node, transfer)
-    except LedgerError:  # says nothing about the packet
+    except (LedgerError, DatabaseUnavailable):  # say nothing about the packet
         raise
     except DocexError as error:
         claim = Receipt(transfer.id, transfer.packet, (), "rejected", printable(f"{error.code}: {error}")[:1000])

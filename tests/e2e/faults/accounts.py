@@ -3,10 +3,11 @@
 import asyncio
 import hashlib
 import random
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from typing import Any
 
 import httpx
@@ -117,3 +118,31 @@ async def check_anchors(member: Member) -> None:
     assert sorted((each.root, each.size, each.block_number) for each in anchors) == sorted(
         (batch.root, batch.size, batch.block_number) for batch in batches
     )
+
+
+@asynccontextmanager
+async def under_load(sender: Member, recipient: Member, *, clients: int = 4) -> AsyncIterator[Acknowledged]:
+    """Clients deposit and transfer for as long as the block takes, and a little longer; then everything is called in.
+
+    Both nodes have to run by the end of the block.
+    """
+    said, over, numbers = Acknowledged(), asyncio.Event(), count()
+
+    async def client() -> None:
+        while not over.is_set():
+            await said.both(sender, recipient, f"work/{next(numbers)}")
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(clients):
+                group.create_task(client())
+            yield said
+            before = len(said.transfers)
+            async with asyncio.timeout(PATIENCE):
+                while len(said.transfers) < before + clients:  # it goes on
+                    await asyncio.sleep(0.05)
+            over.set()
+        await said.check(sender, recipient)
+    except BaseException:
+        print(sender.log(), recipient.log(), sep="\n")
+        raise

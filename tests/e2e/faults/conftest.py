@@ -22,7 +22,7 @@ async def new_member(consortium: Consortium, tmp_path: Path) -> AsyncIterator[Ne
 
     async def make(name: str, *, endpoint: str | None = None, **fields: Any) -> Member:
         organisation = await consortium.join(tmp_path / f"{name}-keystore", name)
-        member = Member(consortium, organisation, tmp_path / name, **fields)
+        member = Member(consortium, organisation, fields.pop("folder", tmp_path / name), **fields)
         members.append(member)
         await consortium.set_endpoint(organisation, endpoint or member.url)
         return member

@@ -1,7 +1,7 @@
 """kill -9 at random moments, over and over, while members deposit and transfer.
 
 ``DOCEX_TEST_KILLS`` and ``DOCEX_TEST_DEPOSITS`` set how often and how much; the long run is 50 and 2000 (run it with
-``-s --timeout 3600``). ``DOCEX_TEST_SEED`` repeats a run's choices.
+``-s``). ``DOCEX_TEST_SEED`` repeats a run's choices.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ async def killing(members: Sequence[Member], chance: random.Random, said: Acknow
     return killed
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(300 + 30 * KILLS)
 async def test_kills_at_random_moments_lose_and_double_nothing(new_member: NewMember) -> None:
     chance, seed = seeded()
     mine, maker = members = await new_member("Mine", forked=False), await new_member("Maker", forked=False)

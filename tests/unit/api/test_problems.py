@@ -130,6 +130,7 @@ async def test_every_error_of_ours_has_a_status_and_its_code(node: Node, kind: t
         errors.LedgerError: 502,
         errors.LedgerUnavailable: 503,
         errors.NodeUnavailable: 503,
+        errors.DatabaseUnavailable: 503,
     }
     if kind in expected:
         assert answer.status_code == expected[kind]

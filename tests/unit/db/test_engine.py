@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from docex.db.engine import Sessions, make_engine, upgrade
 from docex.db.models import Base, JobRow
+from docex.errors import DatabaseUnavailable
 from tests.fixtures.postgres import Postgres
 
 
@@ -153,3 +154,24 @@ async def new_sqlite_engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
     made = make_engine(f"sqlite+aiosqlite:///{tmp_path / 'x.db'}")
     yield made
     await made.dispose()
+
+
+async def test_a_database_that_fails_is_said_to_be_unavailable_without_what_it_was_to_keep(tmp_path: Path) -> None:
+    (tmp_path / "docex.db").mkdir()
+    engine = make_engine(f"sqlite+aiosqlite:///{tmp_path / 'docex.db'}")
+    sessions = Sessions(engine)
+
+    async def write() -> None:
+        async with sessions.writing() as session:
+            session.add(job("secret"))
+
+    async def read() -> None:
+        async with sessions.reading() as session:
+            await session.execute(text("SELECT 'secret'"))
+
+    for use in (write, read):
+        with pytest.raises(DatabaseUnavailable) as caught:
+            await use()
+        assert str(caught.value) == "the database does not answer, or takes nothing now: try again later"
+        assert caught.value.args[1] == "OperationalError: unable to open database file"
+    await engine.dispose()

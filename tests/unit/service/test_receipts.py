@@ -19,6 +19,7 @@ from docex.core.state import DeliveryState, StoredTransfer
 from docex.core.statement import Statement
 from docex.errors import (
     Conflict,
+    DatabaseUnavailable,
     DigestMismatch,
     DocexError,
     Forbidden,
@@ -162,6 +163,22 @@ async def test_a_ledger_that_fails_is_no_reason_to_reject(
     with pytest.raises(LedgerError):
         await receipts.open_received(maker, transfer.id)
     paper.ledger.down = None
+    await receipts.open_received(maker, transfer.id)
+    assert claim_of(await receipt_of(maker, transfer)).outcome == "accepted"
+
+
+async def test_a_database_that_fails_is_no_reason_to_reject(
+    mine: Node, maker: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transfer = await delivered(mine, maker)
+
+    async def fail(_: object, digest: str) -> None:
+        raise DatabaseUnavailable(f"no answer about {digest}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(maker.store), "statement", fail)
+        with pytest.raises(DatabaseUnavailable):
+            await receipts.open_received(maker, transfer.id)
     await receipts.open_received(maker, transfer.id)
     assert claim_of(await receipt_of(maker, transfer)).outcome == "accepted"
 
