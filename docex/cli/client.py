@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+import time
+import uuid
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from docex.cli import output
 from docex.cli.unlock import read_small
-from docex.errors import DocexError, NodeUnavailable, UsageError
+from docex.errors import DigestMismatch, DocexError, NodeUnavailable, UsageError
 
 if TYPE_CHECKING:
     import httpx
@@ -29,6 +33,8 @@ TokenOption = Annotated[
     ),
 ]
 DEFAULT_NODE = "http://127.0.0.1:8080"
+_TRIES = 8
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0  # seconds; all of them outlast the lease of a request whose node died
 _PROBLEM = re.compile("urn:docex:problem:([a-z0-9_]{1,64})")
 
 
@@ -38,6 +44,10 @@ class NodeError(DocexError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code  # type: ignore[misc]  # the node's own code stands for ours
+
+
+class ConnectionBroken(NodeUnavailable):
+    """The connection to a node ended in the middle of a call: what came of it is not known."""
 
 
 class _Answer(dict[str, Any]):
@@ -59,7 +69,25 @@ class NodeClient:
         self._node = str(client.base_url).rstrip("/")
 
     def json(self, method: str, path: str, **options: Any) -> Any:
-        """Call and return the JSON answer. Raises NodeError when the node refuses, NodeUnavailable without it."""
+        """Call and return the JSON answer. Raises NodeError when the node refuses, NodeUnavailable without it.
+
+        Where the connection breaks it is sent again, under one idempotency key: it takes effect once. ``content`` may
+        be a function then, which is called for each try.
+        """
+        if method != "GET":
+            options["headers"] = {"idempotency-key": f'"{uuid.uuid4()}"', **options.get("headers", {})}
+        content = options.pop("content", None)
+        attempt = 0
+        while True:
+            if content is not None:
+                options["content"] = content() if callable(content) else content
+            try:
+                return self._json(method, path, options)
+            except DocexError as error:
+                _wait_after(error, attempt)
+                attempt += 1
+
+    def _json(self, method: str, path: str, options: dict[str, Any]) -> Any:
         with self.stream(method, path, **options) as response:
             try:
                 answer = json.loads(response.read(), object_hook=partial(_Answer, self._node))
@@ -78,6 +106,32 @@ class NodeClient:
             found += page[member]
             cursor = page["next"]
         return found
+
+    def download(self, path: str, digest: str | None = None, **options: Any) -> Generator[bytes, None, None]:
+        """The content at a path as it comes; where the connection breaks, it goes on by a range.
+
+        Raises as `json` does, and, at its end, DigestMismatch when it has not this ``digest`` (``sha256:<hex>``).
+        """
+        hasher, size, tag, attempt = hashlib.sha256(), 0, "", 0
+        while True:
+            headers = {"range": f"bytes={size}-", "if-range": tag} if size else {}
+            try:
+                with self.stream("GET", path, headers=headers, **options) as response:
+                    if size and response.status_code != 206:
+                        raise NodeUnavailable(f"the download from {self._node} broke off and can't be continued")
+                    tag = response.headers.get("etag", "")
+                    for data in response.iter_raw():
+                        size, attempt = size + len(data), 0
+                        if digest is not None:
+                            hasher.update(data)
+                        yield data
+            except DocexError as error:
+                _wait_after(error, attempt)
+                attempt += 1
+            else:
+                break
+        if digest is not None and "sha256:" + hasher.hexdigest() != digest:
+            raise DigestMismatch("what arrived is damaged: its digest differs")
 
     def text(self, path: str, *, media_type: str | None = None) -> str:
         """The answer to GET as text, which must have this media type; raises as `json` does."""
@@ -99,7 +153,8 @@ class NodeClient:
                     raise _refusal(response, self._node)
                 yield response
         except httpx.HTTPError as error:
-            raise NodeUnavailable(f"the node at {self._node} can't be reached: {error}") from error
+            kind = NodeUnavailable if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else ConnectionBroken
+            raise kind(f"the node at {self._node} can't be reached: {error}") from error
 
 
 @contextmanager
@@ -153,13 +208,28 @@ def _refusal(response: httpx.Response, node: str) -> DocexError:
     try:
         problem = response.json()
         if kind := _PROBLEM.fullmatch(problem["type"]):
-            return NodeError(kind[1], str(problem["detail"]))
+            faults = [f"{each['where']}: {each['fault']}" for each in problem.get("faults", [])]
+            return NodeError(kind[1], "; ".join([str(problem["detail"]), *faults]))
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     status = f"{response.status_code} {response.reason_phrase}"
     if response.status_code >= 500:  # of a proxy in front of a node that is down, as likely as not
         return NodeUnavailable(f"the node at {node} answers {status}")
     return _stranger(node, f": it answers {status}")
+
+
+def _wait_after(error: DocexError, attempt: int) -> None:
+    """Wait before the next try, counting from 0; raises the error where another try makes no sense.
+
+    A node that could not be reached to begin with is an error at once; one that went away may come back.
+    """
+    under_way = isinstance(error, NodeError) and error.code == "request_under_way"
+    went_away = isinstance(error, ConnectionBroken) or (isinstance(error, NodeUnavailable) and attempt > 0)
+    if not (under_way or went_away) or attempt >= _TRIES:
+        raise error
+    if attempt == 0:
+        output.note(f"{error}: trying again")
+    time.sleep(min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt))
 
 
 def _stranger(node: str, why: str = "") -> NodeUnavailable:

@@ -6,6 +6,8 @@ import io
 import mimetypes
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -45,6 +47,7 @@ def deposit(
         str | None,
         typer.Option("--supersedes", metavar="DOCUMENT", help="What this replaces: a path, or a statement's digest."),
     ] = None,
+    new: Annotated[bool, typer.Option("--new", help="Refuse where there is a document of this name already.")] = False,
     node: NodeOption = DEFAULT_NODE,
     token_file: TokenOption = None,
     as_json: Json = False,
@@ -62,10 +65,11 @@ def deposit(
             size = file.stat().st_size
             headers = {"content-type": mimetypes.guess_type(file.name)[0] or "application/octet-stream"}
             with output.Meter(file.name, size) as meter:
-                content = _read(file, meter)
                 headers["content-length"] = str(size)
+                if new:
+                    headers["if-none-match"] = "*"
                 url = f"documents/{quote(path)}"
-                done.append(client.json("PUT", url, params=query, headers=headers, content=content))
+                done.append(client.json("PUT", url, params=query, headers=headers, content=partial(_read, file, meter)))
     if as_json:
         output.as_json(done)
         return
@@ -87,6 +91,7 @@ def statement_of(client: NodeClient, reference: str, version: int | None = None)
 
 
 def _read(file: Path, meter: output.Meter) -> Iterator[bytes]:
+    meter.restart()  # it may be sent more than once
     with file.open("rb") as stream:
         while data := stream.read(_CHUNK):
             yield data
@@ -138,27 +143,17 @@ def fetch(
     token_file: TokenOption = None,
 ) -> None:
     """Fetch a document from your node, decrypted there; its digest is checked before the file gets its name."""
-    import hashlib
-
-    from docex.errors import DigestMismatch
     from docex.service.folder import new_file
 
     check_path(path)
     params = {"version": version} if version else {}
     with connect(node, token_file) as client, new_file(out, force=force) as file:
         want = client.json("GET", f"documents/{quote(path)}", params=params | {"details": "true"})
-        hasher = hashlib.sha256()
         params["version"] = want["version"]
-        with (
-            client.stream("GET", f"documents/{quote(path)}", params=params) as response,
-            output.Meter(path, want["size"]) as meter,
-        ):
-            for data in response.iter_raw():
-                hasher.update(data)
+        with output.Meter(path, want["size"]) as meter:
+            for data in client.download(f"documents/{quote(path)}", want["digest"], params=params):
                 file.write(data)
                 meter(len(data))
-        if "sha256:" + hasher.hexdigest() != want["digest"]:
-            raise DigestMismatch("the document arrived damaged: its digest differs")
     output.note(f"{out}: {want['digest']}")
 
 
@@ -280,8 +275,9 @@ def _open(
     claim = said.body
     if not isinstance(claim, Transfer) or said.digest_text != received["id"]:
         raise DigestMismatch("the node shows another statement than the transfer's")
-    with client.stream("GET", f"transfers/{received['id']}/packet") as response, folder_sink(out, force=force) as sink:
-        source = io.BufferedReader(_ResponseStream(response.iter_raw()), _CHUNK)
+    chunks = client.download(f"transfers/{received['id']}/packet")
+    with closing(chunks), folder_sink(out, force=force) as sink:
+        source = io.BufferedReader(_ResponseStream(chunks), _CHUNK)
         with output.Meter("opening", claim.size) as meter:
             opened = packet.open_packet(source, identities, sink if keep else packet.Discard(), progress=meter)
         if opened.payload_digest != claim.packet or opened.packet.digest_text != claim.statement:

@@ -160,6 +160,10 @@ class Meter:
             self._progress = self._show(done)
         self._progress.update(self._task, completed=done)
 
+    def restart(self) -> None:
+        """Begin anew: what was done has to be done again."""
+        self._done = 0
+
     def _show(self, done: int) -> Progress:
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn

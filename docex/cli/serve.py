@@ -85,6 +85,7 @@ async def _serve(settings: NodeSettings, passphrase: bytes) -> None:
 
     from docex import failpoints
     from docex.api.app import make_app, make_worker
+    from docex.api.server import configured
     from docex.errors import NotMember
     from docex.logs import configure
     from docex.wiring import api_token, running_node
@@ -106,8 +107,7 @@ async def _serve(settings: NodeSettings, passphrase: bytes) -> None:
             await node.ledger.check()
         except NotMember as error:
             output.warning(str(error))
-        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
-        await uvicorn.Server(config).serve(sockets=listening)
+        await uvicorn.Server(configured(app)).serve(sockets=listening)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -107,7 +107,7 @@ class Story:
                 f"documents/{quote(sample.path)}",
                 params={"kind": sample.kind},
                 headers=headers,
-                content=chunks(),
+                content=chunks,
             )
         self.statements[sample.path] = done["statement"]
         self._steps.say(f"document  {done['digest']}")

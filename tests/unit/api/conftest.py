@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-import uvicorn
 
 from docex.api.app import make_app
+from docex.api.server import configured
 from docex.service.node import Node
 from tests.fixtures.network import Server
 from tests.fixtures.paper_nodes import NewNode
@@ -26,7 +26,7 @@ async def url(node: Node) -> AsyncIterator[str]:
     """The node's address; its worker looks for work so rarely that it does not interfere."""
     listening = socket.create_server(("127.0.0.1", 0))
     app = make_app(node, TOKEN, interval=3600)
-    server = Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
+    server = Server(configured(app, grace=2))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     while not server.started:
         assert not serving.done(), serving.result()

@@ -1,6 +1,8 @@
 """Health, and errors: each one is a problem document, and none tells what it should not."""
 
 import asyncio
+import json
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -74,6 +76,25 @@ async def test_a_route_or_method_that_is_not_there(stranger: httpx.AsyncClient) 
     check_problem(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "GET, HEAD, PUT"
     assert (await stranger.head("/api/v1/receipts")).status_code == 405
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", b"A" * 200_000]
+)
+async def test_bytes_that_are_no_request_are_answered_with_a_problem_too(url: str, garbage: bytes) -> None:
+    host, _, port = url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(garbage)
+    async with asyncio.timeout(60):
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readuntil(b"}")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"\r\ncontent-type: application/problem+json\r\n" in head
+    assert b"\r\nconnection: close\r\n" in head
+    assert json.loads(body)["type"] == "urn:docex:problem:http_invalid"
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def raised(node: Node, error: Exception) -> httpx.Response:

@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from typer.testing import Result
 
-from docex.api.app import make_app
-from docex.service.node import Node
-from tests.fixtures.network import Server
-from tests.fixtures.paper_nodes import NewNode
+from tests.unit.cli.conftest import TOKEN
 from tests.unit.cli.support import failure, run
-
-TOKEN = "the-token-of-these-tests"
-
-
-@pytest.fixture
-def url(new_node: NewNode) -> Iterator[str]:
-    """A node on a thread: the command line runs on this one."""
-    node: Node = new_node("Mine")
-    listening = socket.create_server(("127.0.0.1", 0))
-    app = make_app(node, TOKEN, interval=3600)
-    server = Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
-    thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(60)
-    listening.close()
 
 
 def access(url: str, *words: str, token: str = TOKEN) -> Result:
