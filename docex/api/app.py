@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI
 from docex import __version__
 from docex.api import api_keys, documents, exchange, health, kaleido, problems, revocations, statements, transfers
 from docex.api.head import HeadAsGet
+from docex.api.kaleido.events import Events
 from docex.api.kaleido.prefix import AlsoUnderPrefix
 from docex.api.permissions import check_caller, ways_to_authenticate
 from docex.service.node import Node
@@ -30,24 +31,27 @@ def make_app(node: Node, token: str, *, interval: float, worker: bool = True) ->
         interval: seconds between two looks for work.
         worker: False where other processes on the same database work (`make_worker`).
     """
+    authenticators = ways_to_authenticate(node, token)
+    events = Events(node, authenticators)
     # No interactive docs page: it would load scripts from elsewhere. The OpenAPI is at /openapi.json.
     app = FastAPI(
         title="docex",
         version=__version__,
         description=_DESCRIPTION,
-        lifespan=_working(node, interval) if worker else lambda _: nullcontext(),
+        lifespan=_telling(events, _working(node, interval) if worker else lambda _: nullcontext()),
         dependencies=[Depends(check_caller)],  # of every route, whichever module adds it
         docs_url=None,
         redoc_url=None,
     )
     app.state.node = node
-    app.state.authenticators = ways_to_authenticate(node, token)
+    app.state.authenticators = authenticators
     app.state.arriving = {}
     app.add_middleware(HeadAsGet)
     app.add_middleware(AlsoUnderPrefix, heads=kaleido.HEADS)
     problems.install(app)
     for module in (health, documents, transfers, statements, revocations, api_keys, exchange, kaleido):
         app.include_router(module.router)
+    app.mount("/socket.io", events)
     return app
 
 
@@ -61,7 +65,22 @@ def make_worker(node: Node, *, interval: float) -> FastAPI:
     return app
 
 
-def _working(node: Node, interval: float) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+_Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def _telling(events: Events, around: _Lifespan) -> _Lifespan:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with around(app):
+            try:
+                yield
+            finally:
+                await events.close()
+
+    return lifespan
+
+
+def _working(node: Node, interval: float) -> _Lifespan:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         working = asyncio.create_task(run(node, interval))
