@@ -43,6 +43,7 @@ class NodeSettings(BaseSettings):
         24 * 3600, ge=60, le=366 * 24 * 3600, description="seconds for which idempotency keys are remembered"
     )
     tsa: str | None = Field(None, description="URL of an RFC 3161 time-stamping authority for batch roots")
+    metrics_networks: str = Field("", description="address ranges from which /metrics is read without a credential")
     peer_networks: str | None = Field(
         None,
         description="where other members' nodes may be called: address ranges, public, private, loopback, any;"

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from docex.core.access_token import Rules
 from docex.core.account import parse_caip10
+from docex.core.addresses import parse_ranges
 from docex.core.ledger_types import Deployment
 from docex.core.proof import Network as LedgerNetwork
 from docex.db.engine import make_engine, upgrade
@@ -100,6 +101,7 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
                 document_size=settings.max_document_size,
                 header_patience=settings.header_patience,
                 remember_requests=settings.remember_requests,
+                scrapers=parse_ranges(settings.metrics_networks),
             ),
         )
 

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 
 from fastapi import Depends, FastAPI
 
 from docex import __version__
-from docex.api import api_keys, documents, exchange, health, kaleido, problems, revocations, statements, transfers
+from docex.api import (
+    api_keys,
+    documents,
+    exchange,
+    health,
+    kaleido,
+    metrics,
+    problems,
+    revocations,
+    statements,
+    transfers,
+)
 from docex.api.head import HeadAsGet
 from docex.api.kaleido.events import Events
 from docex.api.kaleido.prefix import AlsoUnderPrefix
-from docex.api.permissions import check_caller, ways_to_authenticate
+from docex.api.permissions import Authenticator, check_caller, ways_to_authenticate
 from docex.service.node import Node
+from docex.service.readiness import Readiness
 from docex.service.worker import run
 
 _DESCRIPTION = """
@@ -43,13 +55,12 @@ def make_app(node: Node, token: str, *, interval: float, worker: bool = True) ->
         docs_url=None,
         redoc_url=None,
     )
-    app.state.node = node
-    app.state.authenticators = authenticators
+    _prepare(app, node, authenticators)
     app.state.arriving = {}
     app.add_middleware(HeadAsGet)
     app.add_middleware(AlsoUnderPrefix, heads=kaleido.HEADS)
     problems.install(app)
-    for module in (health, documents, transfers, statements, revocations, api_keys, exchange, kaleido):
+    for module in (health, metrics, documents, transfers, statements, revocations, api_keys, exchange, kaleido):
         app.include_router(module.router)
     app.mount("/socket.io", events)
     return app
@@ -57,12 +68,24 @@ def make_app(node: Node, token: str, *, interval: float, worker: bool = True) ->
 
 def make_worker(node: Node, *, interval: float) -> FastAPI:
     """The worker of a node by itself. Of the API it has what tells whether it can work, which needs no token."""
-    app = FastAPI(lifespan=_working(node, interval), openapi_url=None)  # and so no docs page either
-    app.state.node = node
+    dependencies = [Depends(check_caller)]
+    app = FastAPI(lifespan=_working(node, interval), dependencies=dependencies, openapi_url=None)  # so no docs either
+    _prepare(app, node, ())
     app.add_middleware(HeadAsGet)
     problems.install(app)
-    app.include_router(health.router)
+    for module in (health, metrics):
+        app.include_router(module.router)
     return app
+
+
+def _prepare(app: FastAPI, node: Node, authenticators: Sequence[Authenticator]) -> None:
+    """What health and metrics need."""
+    app.state.node = node
+    app.state.authenticators = authenticators
+    app.state.scrapers = node.limits.scrapers
+    app.state.readiness = Readiness(node)
+    app.state.meter = metrics.Meter()
+    app.add_middleware(metrics.Measured, meter=app.state.meter)  # innermost: it sees which route served
 
 
 _Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from fastapi import APIRouter, Request, Response
 
-from fastapi import APIRouter, Response
-
-from docex.api.access import NodeOf
+from docex.api.permissions import may_observe
 from docex.api.views import Health
-from docex.errors import DocexError
-from storage import StorageError
+from docex.service.readiness import Readiness
 
 router = APIRouter(tags=["health"])
-
-_PATIENCE = 5.0
 
 
 @router.get("/livez")
@@ -24,26 +18,15 @@ async def live() -> Health:
 
 
 @router.get("/readyz")
-async def ready(node: NodeOf, response: Response) -> Health:
-    """Whether database, storage and ledger can serve, each by name; 503 when one can't."""
-    parts = {
-        "database": await _state(node.store.check),
-        "storage": await _state(node.blobs.check),
-        "ledger": await _state(node.ledger.check),
-    }
-    healthy = all(state == "ok" for state in parts.values())
+async def ready(request: Request, response: Response) -> Health:
+    """Whether database, storage, RPC and keys can serve, each by name; 503 when one can't.
+
+    What is wrong with one is told to an operator: texts of errors name hosts, paths and accounts.
+    """
+    readiness: Readiness = request.app.state.readiness
+    parts = await readiness.look()
+    healthy = all(part.serves for part in parts.values())
+    told = await may_observe(request)
+    states = {name: part.state if told or part.serves else "unavailable" for name, part in parts.items()}
     response.status_code = 200 if healthy else 503
-    return Health(status="ok" if healthy else "unavailable", parts=parts)
-
-
-async def _state(check: Callable[[], Awaitable[None]]) -> str:
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            await check()
-    except TimeoutError:
-        return f"no answer within {_PATIENCE:.0f} seconds"
-    except (DocexError, StorageError) as error:
-        return f"{error.code}: {error}"
-    except Exception as error:  # a database driver's own error: its text may hold the connection string
-        return type(error).__name__
-    return "ok"
+    return Health(status="ok" if healthy else "unavailable", parts=states)

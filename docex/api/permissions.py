@@ -16,7 +16,8 @@ from starlette.requests import HTTPConnection
 from starlette.routing import compile_path
 
 from docex.core.access import Caller, Permission, Role
-from docex.errors import Forbidden, Unauthorised
+from docex.core.addresses import within
+from docex.errors import DocexError, Forbidden, Unauthorised
 from docex.service import api_keys
 from docex.service.node import Node
 
@@ -28,6 +29,7 @@ NEEDS: Mapping[tuple[str, str], Permission | None] = MappingProxyType(
     {
         ("GET", "/livez"): OPEN,
         ("GET", "/readyz"): OPEN,
+        ("GET", "/metrics"): _P.OBSERVE,
         ("POST", "/api/v1/deliveries"): OPEN,
         ("PUT", "/api/v1/deliveries/{transfer}/packet"): OPEN,
         ("PUT", "/api/v1/deliveries/{transfer}/header"): OPEN,
@@ -107,11 +109,31 @@ async def check_caller(request: Request) -> None:
     if route not in NEEDS:
         raise Forbidden("this route is not open to anyone")
     needed = NEEDS[route]
-    if needed is None:
+    if needed is None or (needed is _P.OBSERVE and is_scraper(request)):
         return
     caller = await authenticate(request, request.app.state.authenticators)
     caller.require(needed)
     request.state.caller = caller
+
+
+def is_scraper(request: Request) -> bool:
+    """Whether the connection comes from an address that may read the metrics without more.
+
+    Not through a proxy, whatever that is set to: everybody who calls through it has its address.
+    """
+    client = request.client
+    if client is None or any(header in request.headers for header in ("forwarded", "x-forwarded-for", "via")):
+        return False
+    return within(client.host, request.app.state.scrapers)
+
+
+async def may_observe(request: Request) -> bool:
+    """Whether somebody calls who is told what is wrong; on an open route, nobody has to say who they are."""
+    try:
+        (await authenticate(request, request.app.state.authenticators)).require(_P.OBSERVE)
+    except DocexError:
+        return is_scraper(request)
+    return True
 
 
 def _credential(authorization: str) -> str:

@@ -30,6 +30,8 @@ class Permission(StrEnum):
     MANAGE_KEYS = "manage_keys"
     CONFIGURE = "configure"
     """What holds for the node as a whole."""
+    OBSERVE = "observe"
+    """Metrics, and what is wrong with a part of the node."""
 
 
 class Role(StrEnum):

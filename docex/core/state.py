@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -233,3 +234,16 @@ class ApiKey:
     def caller(self) -> Caller:
         """Who brings it."""
         return Caller(f"key {self.id}", self.roles, self.folders)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a node has done and has to do, counted over all of its processes. Times are seconds since the epoch."""
+
+    deposits: int
+    deliveries: Mapping[tuple[Direction, str], int]
+    not_anchored: int
+    not_anchored_since: int | None
+    anchored_at: int | None
+    jobs: Mapping[str, int]
+    jobs_due_since: float | None

@@ -12,6 +12,7 @@ from docex.db.api_keys import ApiKeyTables
 from docex.db.audit import AuditTables
 from docex.db.batches import BatchTables
 from docex.db.documents import DocumentTables
+from docex.db.figures import FigureTables
 from docex.db.jobs import JobTables
 from docex.db.models import BatchRow, DeliveryRow, DocumentRow, JobRow, OwnerRow, StatementRow, TransferRow
 from docex.db.requests import RequestTables
@@ -31,6 +32,7 @@ class SqlStore(
     ApiKeyTables,
     RequestTables,
     ShelfTables,
+    FigureTables,
 ):
     """A `docex.service.ports.Store`; several processes may share one database."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from docex.core.account import caip10, parse_caip10
+from docex.core.addresses import AddressRange
 from docex.core.encoding import b64url_decode
 from docex.core.ledger_types import KeyUse, Member
 from docex.core.recipients import Recipient, RecipientInvalid, parse_recipient
@@ -35,6 +36,8 @@ class Limits:
     """Seconds for which a request with an idempotency key is remembered."""
     header_patience: int = 7 * 24 * 3600
     """Seconds for which the header of a fair transfer is asked for."""
+    scrapers: tuple[AddressRange, ...] = ()
+    """Where metrics are read from without a credential."""
 
 
 @dataclass(frozen=True, slots=True)

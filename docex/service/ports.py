@@ -17,6 +17,7 @@ from docex.core.state import (
     DeliveryState,
     Direction,
     Event,
+    Figures,
     Job,
     PacketRecord,
     StoredDocument,
@@ -210,6 +211,9 @@ class Store(Shelf, Protocol):
 
     async def counts(self) -> dict[str, int]:
         """How many rows of each sort there are, and how many statements have no final anchor."""
+
+    async def figures(self, account: str) -> Figures:
+        """What this member's node has done and has to do; reads all deliveries and documents once."""
 
     async def claim(self, now: float, lease: float, limit: int) -> Sequence[Job]:
         """Take jobs that are due, for ``lease`` seconds: nobody else gets them before."""

@@ -178,7 +178,7 @@ async def test_members_that_the_consortium_does_not_know_or_has_suspended(
     await recipient.deposit("a", b"content")
     check_problem(await recipient.client.post("/api/v1/transfers", json=wanted), 422, "not_member")
     ready = await sender.client.get("/readyz")
-    assert (ready.status_code, ready.json()["parts"]["ledger"].split(":")[0]) == (503, "not_member")
+    assert (ready.status_code, ready.json()["parts"]["rpc"].split(":")[0]) == (503, "not_member")
     async with consortium.directory() as directory:
         await directory.readmit(mine.address)
     await asyncio.sleep(1.1)  # times are whole seconds: what is signed from now on is signed by a member

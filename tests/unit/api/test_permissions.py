@@ -29,6 +29,7 @@ OPEN: dict[Route, int] = {
     ("POST", "/api/v1/receipts"): 201,
 }
 CLOSED: dict[Route, tuple[int, frozenset[Role]]] = {
+    ("GET", "/metrics"): (200, OPERATOR),
     ("GET", "/api/v1/documents"): (200, ALL),
     ("PUT", DOCUMENT): (201, SUPPLIER | OPERATOR),
     ("GET", DOCUMENT): (200, RECIPIENT | OPERATOR),

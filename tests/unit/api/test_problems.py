@@ -10,12 +10,16 @@ from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from docex import errors
-from docex.api import health, problems
+from docex.api import problems
+from docex.core.access import Role
+from docex.service import readiness
 from docex.service.node import Node
+from docex.service.readiness import Readiness
 from keys import KeysError
 from storage import StorageError, StorageUnavailable
-from tests.fixtures.paper_nodes import UNAVAILABLE, Paper
+from tests.fixtures.paper_nodes import UNAVAILABLE, NewNode, Paper
 from tests.fixtures.problems import check_problem
+from tests.unit.api.routes import bearing, key_for
 
 
 async def test_a_node_that_lives_says_so(stranger: httpx.AsyncClient) -> None:
@@ -25,12 +29,16 @@ async def test_a_node_that_lives_says_so(stranger: httpx.AsyncClient) -> None:
 
 async def test_a_node_whose_parts_all_serve_is_ready(stranger: httpx.AsyncClient) -> None:
     answer = await stranger.get("/readyz")
-    parts = {"database": "ok", "storage": "ok", "ledger": "ok"}
+    parts = {"database": "ok", "storage": "ok", "rpc": "ok", "keys": "ok"}
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "parts": parts})
 
 
 async def test_a_part_that_fails_is_named_and_the_others_are_still_asked(
-    stranger: httpx.AsyncClient, node: Node, paper: Paper, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient,
+    stranger: httpx.AsyncClient,
+    node: Node,
+    paper: Paper,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def unavailable(_: object) -> None:
         raise StorageUnavailable("no space")
@@ -44,7 +52,7 @@ async def test_a_part_that_fails_is_named_and_the_others_are_still_asked(
     paper.ledger.down = UNAVAILABLE
     monkeypatch.setattr(type(node.blobs), "check", unavailable)
     monkeypatch.setattr(type(node.store), "check", leak)
-    answer = await stranger.get("/readyz")
+    answer = await client.get("/readyz")
     assert (answer.status_code, answer.json()) == (
         503,
         {
@@ -52,19 +60,64 @@ async def test_a_part_that_fails_is_named_and_the_others_are_still_asked(
             "parts": {
                 "database": "RuntimeError",
                 "storage": "storage_unavailable: no space",
-                "ledger": "ledger_unavailable: the ledger does not answer",
+                "rpc": "ledger_unavailable: the ledger does not answer",
+                "keys": "ok",
             },
         },
     )
-    monkeypatch.setattr(health, "_PATIENCE", 0.05)
+    told = (await stranger.get("/readyz")).json()["parts"]
+    assert told == {"database": "unavailable", "storage": "unavailable", "rpc": "unavailable", "keys": "ok"}
+    monkeypatch.setattr(readiness, "PATIENCE", 0.05)
     monkeypatch.setattr(type(node.store), "check", hang)
-    assert (await stranger.get("/readyz")).json()["parts"]["database"].startswith("no answer within")
+    assert (await client.get("/readyz")).json()["parts"]["database"].startswith("no answer within")
 
 
-async def test_a_suspended_member_s_node_is_not_ready(stranger: httpx.AsyncClient, node: Node, paper: Paper) -> None:
+async def test_what_is_wrong_is_told_to_operators_alone(
+    url: str, stranger: httpx.AsyncClient, node: Node, paper: Paper
+) -> None:
+    paper.ledger.down = UNAVAILABLE
+    async with bearing(url, await key_for(node, Role.AUDITOR)) as auditor:
+        assert (await auditor.get("/readyz")).json()["parts"]["rpc"] == "unavailable"
+    async with bearing(url, await key_for(node, Role.OPERATOR)) as operator:
+        assert (await operator.get("/readyz")).json()["parts"]["rpc"].startswith("ledger_unavailable: ")
+    async with bearing(url, "wrong") as wrong:
+        assert (await wrong.get("/readyz")).json()["parts"]["rpc"] == "unavailable"
+
+
+async def test_a_key_that_does_not_sign_is_named(new_node: NewNode) -> None:
+    class Locked:
+        def sign(self, _: bytes) -> bytes:
+            raise KeysError("the key store is locked")
+
+    assert (await Readiness(new_node("Far", identity=False)).look())["keys"].serves  # no identity, on purpose
+    broken = new_node("Mine", signer=Locked())
+    assert (await Readiness(broken).look())["keys"].state == "keys_error: the key store is locked"
+    other = new_node("Other", recipient="age1other")
+    assert "not that of the recipient" in (await Readiness(other).look())["keys"].state
+
+
+async def test_many_who_ask_at_once_cause_one_look(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, go = [], asyncio.Event()
+
+    async def check(_: object) -> None:
+        looks.append(1)
+        await go.wait()
+
+    monkeypatch.setattr(type(node.store), "check", check)
+    ready = Readiness(node)
+    asking = [asyncio.create_task(ready.look()) for _ in range(10)]
+    while not looks:
+        await asyncio.sleep(0)
+    asking[0].cancel()  # who goes away does not end it for the others
+    go.set()
+    assert all(found["database"].serves for found in await asyncio.gather(*asking[1:]))
+    assert len(looks) == 1
+
+
+async def test_a_suspended_member_s_node_is_not_ready(client: httpx.AsyncClient, node: Node, paper: Paper) -> None:
     paper.ledger.suspend(node.address, paper.clock())
-    answer = await stranger.get("/readyz")
-    assert (answer.status_code, answer.json()["parts"]["ledger"].split(":")[0]) == (503, "not_member")
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()["parts"]["rpc"].split(":")[0]) == (503, "not_member")
 
 
 async def test_a_route_or_method_that_is_not_there(stranger: httpx.AsyncClient) -> None:
