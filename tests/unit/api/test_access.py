@@ -28,7 +28,7 @@ def routes(node: Node) -> list[tuple[str, str]]:
 
 def test_the_open_routes_are_these_and_no_others(node: Node) -> None:
     assert set(routes(node)) >= OPEN
-    assert len(routes(node)) == 34
+    assert len(routes(node)) == 35
 
 
 @pytest.mark.parametrize(
