@@ -14,9 +14,9 @@ from docex.core.claims import Receipt, Transfer
 from docex.core.digest import sha256
 from docex.core.state import BatchState, Delivery, DeliveryState, Direction, Job, StoredTransfer
 from docex.core.statement import Statement
-from docex.errors import Conflict, DigestMismatch, NotFound
+from docex.errors import Conflict, DigestMismatch, DocexError, NotFound
 from docex.failpoints import Failpoint, reached
-from docex.service.node import Node, active_member, check_signer
+from docex.service.node import Node, active_member, check_signer, printable
 from storage import BlobExists, BlobNotFound
 
 FIRST_WAIT: Final = 5.0
@@ -152,18 +152,34 @@ async def ask(node: Node, transfer_id: str) -> float | None:
     receipt = await node.store.statement(delivery.ciphertext_receipt)
     assert receipt is not None
     waited = node.now() - receipt.created
-    if waited > node.limits.header_patience:
-        reason = "the sender has had the receipt of the ciphertext, and did not bring the header"
-        if delivery.error is not None:
-            reason = f"the header did not come; last: {delivery.error}"
+    patient = waited <= node.limits.header_patience
+    reason = "the sender has the receipt of the ciphertext, and did not bring the header"
+    try:
+        sender = await active_member(node, transfer.peer)
+        await node.peers.send_receipt(sender.endpoint, receipt.token)
+    except DocexError as error:
+        if patient:
+            raise
+        reason = printable(f"the header did not come; last: {error.code}: {error}")[:500]
+    reached(Failpoint.HEADER_ASKED)
+    if not patient:
         await node.store.set_delivery(transfer.id, node.account, DeliveryState.WITHHELD, reason)
         return None
-    sender = await active_member(node, transfer.peer)
-    await node.peers.send_receipt(sender.endpoint, receipt.token)
-    reached(Failpoint.HEADER_ASKED)
     if delivery.error is not None:
         await node.store.set_delivery(transfer.id, node.account, DeliveryState.RECEIVED, None)
     return _pause(waited)
+
+
+async def announced_again(node: Node, transfer: StoredTransfer) -> None:
+    """The sender is there: give it the receipt at once that it could not be given, or may have lost."""
+    delivery = transfer.deliveries[0]
+    if delivery.ciphertext_receipt is None or (delivery.error is None and delivery.state is not DeliveryState.WITHHELD):
+        return
+    receipt = await node.store.statement(delivery.ciphertext_receipt)
+    assert receipt is not None  # a delivery has it
+    job = Job(f"ask:{transfer.id}", "ask", transfer.id)
+    said = statement.parse(receipt.token)
+    await node.store.add_ciphertext_receipt(transfer.id, node.account, said, [job])
 
 
 async def take_header(node: Node, transfer_id: str, header: bytes) -> StoredTransfer:

@@ -238,6 +238,8 @@ async def announced(node: Node, token: str) -> StoredTransfer:
     )
     kept = await node.store.add_transfer(row, [said], [])
     reached(Failpoint.ANNOUNCEMENT_KEPT)
+    if kept.fair:
+        await handover.announced_again(node, kept)
     return kept
 
 

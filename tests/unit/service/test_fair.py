@@ -453,7 +453,7 @@ async def test_a_header_is_asked_for_with_growing_pauses_and_then_called_withhel
     assert 2 * DAY < paper.clock.time - start <= 2 * DAY + fair.LAST_WAIT
     found = (await maker.store.transfer(transfer.id)).deliveries[0]
     assert found.state is DeliveryState.WITHHELD
-    assert found.error == "the sender has had the receipt of the ciphertext, and did not bring the header"
+    assert found.error == "the sender has the receipt of the ciphertext, and did not bring the header"
     assert await kinds(maker, transfer) == [EventKind.ANNOUNCED, EventKind.CIPHERTEXT, EventKind.WITHHELD]
     # What it can show: the sender's fair transfer, and its own receipt, which is for the ciphertext alone.
     await anchor(maker)
@@ -480,6 +480,12 @@ async def test_a_sender_that_can_not_be_reached_is_named_as_the_reason(mine: Nod
     found = (await maker.store.transfer(transfer.id)).deliveries[0]
     assert found.state is DeliveryState.WITHHELD
     assert (found.error or "").startswith("the header did not come; last: node_unavailable: ")
+    # The sender is back, without the receipt: it announces again, and is given it at once.
+    paper.wire.cut.clear()
+    for job in await maker.store.claim(2**40, 60, 10):
+        await maker.store.finish(job.key)
+    await run(paper, mine, maker)
+    await settled_once(mine, maker, transfer)
 
 
 async def test_an_error_is_gone_once_the_sender_has_the_receipt(mine: Node, maker: Node, paper: Paper) -> None:
