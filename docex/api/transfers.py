@@ -99,7 +99,8 @@ async def read_packet(node: NodeOf, caller: CallerOf, request: Request, transfer
     """The packet as it travels: for opening it away from the node."""
     found = await node.store.transfer(transfer, caller.folders)
     if found.blob is None:
-        raise NotFound("the packet of this transfer has not arrived yet")
+        what = "packet" if found.ciphertext is None else "header"
+        raise NotFound(f"the {what} of this transfer has not arrived yet")
     info = await node.blobs.stat(found.blob)
     # Its transfer has the digest of the payload alone: the tag tells headers of other sizes apart, too.
     stored = Stored(info.size, f"{found.packet}-{info.size}", "application/age")
