@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+import sha3
 from coincurve import PrivateKey
 
 from keys._secret import Secret
 from keys.errors import KeysUsageError
 
 
-def _keccak(data: bytes) -> bytes:
-    from eth_hash.auto import keccak  # takes 0.1 s to load: only what needs an address pays
-
-    return keccak(data)
-
-
 def checksum_address(raw: bytes) -> str:
     """The 20 bytes of an address in text, with the EIP-55 checksum in its letters' case."""
     digits = raw.hex()
-    check = _keccak(digits.encode()).hex()
+    check = sha3.keccak_256(digits.encode()).hexdigest()
     return "0x" + "".join(
         digit.upper() if int(nibble, 16) >= 8 else digit for digit, nibble in zip(digits, check, strict=False)
     )
@@ -48,7 +43,7 @@ class LocalAccount(Secret):
         """The address with its EIP-55 checksum."""
         if not self._address:
             point = self._key.public_key.format(compressed=False)[1:]
-            self._address = checksum_address(_keccak(point)[-20:])
+            self._address = checksum_address(sha3.keccak_256(point).digest()[-20:])
         return self._address
 
     def sign_digest(self, digest: bytes) -> tuple[int, int, int]:

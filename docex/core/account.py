@@ -1,7 +1,6 @@
 """Ledger accounts: EIP-55 addresses and CAIP-10 account ids (``eip155:<chain id>:<address>``).
 
-The checksum of EIP-55 is Keccak-256, which neither ``hashlib`` nor ``cryptography`` has (NIST's SHA-3 pads otherwise).
-It comes from ``eth_hash``, a pure function with no vendor behind it, which loads its backend on first use.
+The checksum of EIP-55 is a Keccak-256 hash over the lowercase digits.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from eth_hash.auto import keccak
-
+from docex.core.keccak import keccak
 from docex.errors import UsageError
 
 NAMESPACE: Final = "eip155"

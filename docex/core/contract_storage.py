@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from eth_hash.auto import keccak
-
 from docex.core.account import address_bytes
+from docex.core.keccak import keccak
 from docex.core.ledger_types import Anchor, KeyUse, Member, MembershipPeriod, PublishedKey, Revocation
 from docex.errors import EvidenceInvalid
 

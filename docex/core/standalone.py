@@ -13,13 +13,12 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Final
 
-from eth_hash.auto import keccak
-
 from docex.core import statement as statements
 from docex.core.account import address_bytes, format_address
 from docex.core.contract_storage import ContractStorage
 from docex.core.evidence import Checker, Failed, NotChecked
 from docex.core.facts import Block, Facts, Refuted, Trust, collect_facts
+from docex.core.keccak import keccak
 from docex.core.ledger_types import Anchor
 from docex.core.proof import LedgerEvidence, Network, Proof
 from docex.errors import DocexError, EvidenceInvalid

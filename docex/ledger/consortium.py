@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import rlp
 from coincurve import PrivateKey
-from eth_hash.auto import keccak
 
 from docex.core.account import address_bytes, format_address, parse_address
+from docex.core.keccak import keccak
 from docex.core.proof import MAX_CHAIN_ID
 from docex.errors import UsageError
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 import rlp
-from eth_hash.auto import keccak
 from trie.hexary import HexaryTrie
 
 from docex.core.contract_storage import ContractStorage
 from docex.core.facts import Block, Facts, Refuted, Unread, collect_facts
+from docex.core.keccak import keccak
 from docex.core.ledger_types import Anchor
 from docex.core.proof import MAX_HEADERS, Evidence, LedgerEvidence, Network, Proof
 from docex.core.standalone import EvidenceReader, all_facts

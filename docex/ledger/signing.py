@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from eth_hash.auto import keccak
-
 from docex.core.account import parse_address, require_checksum
+from docex.core.keccak import keccak
 from docex.core.transactions import Attempt, TransactionRequest
 from docex.errors import LedgerError
 from docex.ledger import kept_recursion_limit
