@@ -1,11 +1,11 @@
 """Packets: documents signed, packed, compressed and encrypted in one pass, and the way back. See docs/packet.md.
 
-    seal:  read and hash ─▶ tar ─▶ compress (two threads) ─▶ encrypt and write
-    open:  read and decrypt ─▶ decompress (two threads) ─▶ untar, hash and hand on
+    seal:  read and tar ─▶ hash ─▶ compress ─▶ encrypt and write
+    open:  read and decrypt ─▶ decompress ─▶ untar ─▶ hash ─▶ hand on
 
-The stages run on threads of their own with a few reused buffers between them, so memory is constant and two cores are
-used. Opening hands out bytes before the statements at the end of the packet have been checked: whoever calls
-`open_packet` keeps them under temporary names until it returns.
+A crew of threads shares the stages, with a few reused buffers between them: memory is constant, and two cores are used.
+Opening hands out bytes before the statements at the end of the packet have been checked: whoever calls `open_packet`
+keeps them under temporary names until it returns.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from itertools import chain
 
 from docex.core import compression, statement, tar
 from docex.core.account import parse_caip10
@@ -23,19 +22,17 @@ from docex.core.age.streams import Destination, Source
 from docex.core.claims import Addressee, Document, Packet
 from docex.core.digest import sha256
 from docex.core.packing import (
-    AHEAD,
     DOCUMENT_PREFIX,
     MAX_DOCUMENTS,
     MAX_STATEMENTS_BYTES,
     STATEMENTS_NAME,
-    WORKERS,
     Chunk,
     DocumentSource,
     DocumentStream,
     Packer,
     check_documents,
 )
-from docex.core.pipeline import hashing_pool, map_ordered, prefetch
+from docex.core.pipeline import LAG, Crew
 from docex.core.recipients import Recipient, recipient_id
 from docex.core.statement import Statement
 from docex.core.unpacking import Discard, DocumentReader, DocumentSink, Found, unpack
@@ -140,11 +137,10 @@ def seal(
     if len({addressee.key for addressee in to}) != len(to):
         raise UsageError("the same recipient is named twice")
     writer = EncryptingWriter(destination, [recipient for recipient, _ in recipients], hash_payload=hash_payload)
-    small = sum(document.size for document in documents) < compression.FRAME_SIZE
-    with writer, hashing_pool() as hashing:
-        packer = Packer(documents, to, signer, issuer, now, progress, hashing)
-        with closing(_compressed(packer, small=small)) as compressed:
-            for chunk, pieces in compressed:
+    with writer, Crew() as crew:
+        packer = Packer(documents, to, signer, issuer, now, progress, crew)
+        with closing(crew.map(_framed, packer.chunks())) as frames:
+            for chunk, pieces in frames:
                 for piece in pieces:
                     writer.write(piece)
                 packer.recycle(chunk)
@@ -157,18 +153,6 @@ def seal(
         len(writer.header),
         str(sha256(writer.header)),
     )
-
-
-def _compressed(packer: Packer, *, small: bool) -> Generator[tuple[Chunk, list[bytes | memoryview]], None, None]:
-    """The chunks of the archive, each with the frame made of it. Threads cost a small packet more than they save."""
-    if small:
-        yield from map(_framed, packer.chunks())
-        return
-    with (
-        closing(prefetch(packer.chunks(), AHEAD)) as chunks,
-        closing(map_ordered(_framed, chunks, WORKERS, lambda chunk: chunk.random)) as work,
-    ):
-        yield from work
 
 
 def _framed(chunk: Chunk) -> tuple[Chunk, list[bytes | memoryview]]:
@@ -213,8 +197,8 @@ def open_packet(
     """
     reader = DecryptingReader(source, identities, hash_payload=hash_payload)
     frames = compression.FrameReader(reader, max_size)
-    with hashing_pool() as hashing, closing(_decompressed(frames)) as chunks:
-        found, lines = unpack(tar.TarReader(tar.ChunkReader(chunks)), sink, progress, hashing)
+    with Crew() as crew, closing(_decompressed(frames, crew)) as chunks:
+        found, lines = unpack(tar.TarReader(tar.ChunkReader(chunks)), sink, progress, crew)
     statements = _check_statements(statement.parse_lines(lines, MAX_DOCUMENTS + 1), found)
     documents, packet = statements[:-1], statements[-1]
     addressee = _check_packet(packet, documents, _opening_keys(reader, identities), granted)
@@ -222,26 +206,14 @@ def open_packet(
     return Opened(documents, packet, digest, reader.payload_size, addressee)
 
 
-def _decompressed(reader: compression.FrameReader) -> Generator[memoryview, None, None]:
-    """The archive, frame by frame; on threads only when there is more than one frame.
-
-    A chunk may be used until two more have been taken: a hasher may still be at the one before.
-    """
-    frames = reader.frames()
-    first, second = next(frames, None), next(frames, None)
-    if first is not None:
-        yield reader.decompress(first)
-    if second is None:
-        return
+def _decompressed(reader: compression.FrameReader, crew: Crew) -> Generator[memoryview, None, None]:
+    """The archive, frame by frame. A chunk may be used until `LAG` more have been taken: a hasher may be behind."""
     used: deque[memoryview] = deque()
-    with (
-        closing(prefetch(chain([second], frames), AHEAD)) as ahead,
-        closing(map_ordered(reader.decompress, ahead, WORKERS, lambda frame: frame.stored)) as work,
-    ):
-        for content in work:
+    with closing(crew.map(reader.decompress, reader.frames())) as contents:
+        for content in contents:
             yield content
             used.append(content)
-            if len(used) > 2:
+            if len(used) > LAG:
                 reader.recycle(used.popleft())
 
 
@@ -254,7 +226,13 @@ def open_document(source: Source, identities: Sequence[Unwrapper], path: str) ->
         PacketError: (a subclass) the packet is damaged or not for these identities.
         NotFound: the packet has no such document.
     """
-    chunks = _decompressed(compression.FrameReader(DecryptingReader(source, identities), DEFAULT_MAX_SIZE))
+    frames = compression.FrameReader(DecryptingReader(source, identities), DEFAULT_MAX_SIZE)
+
+    def all_chunks() -> Generator[memoryview, None, None]:
+        with Crew() as crew:
+            yield from _decompressed(frames, crew)
+
+    chunks = all_chunks()
     archive = tar.TarReader(tar.ChunkReader(chunks))
     try:
         while entry := archive.next():

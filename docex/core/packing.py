@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from docex.core import claims, compression, names, statement, tar
 from docex.core.claims import Addressee, Document, Packet
-from docex.core.pipeline import Buffers, Hasher
+from docex.core.pipeline import Buffers, Crew, Hasher, Task
 from docex.core.statement import Statement
 from docex.errors import DigestMismatch, LimitExceeded, UsageError
 from keys import Signer
@@ -20,8 +19,6 @@ STATEMENTS_NAME = "statements.jws"
 MAX_DOCUMENTS = 10_000
 MAX_STATEMENTS_BYTES = 16 << 20
 
-WORKERS = 2
-AHEAD = 2
 _ANY_DIGEST = "sha256:" + 64 * "0"
 
 
@@ -79,7 +76,7 @@ class Chunk:
 
     data: memoryview
     random: bool
-    hashed: Future[None] | None
+    hashed: Task[None] | None
 
 
 class Packer:
@@ -93,7 +90,7 @@ class Packer:
         issuer: str,
         now: int,
         progress: Callable[[int], object],
-        hashing: ThreadPoolExecutor,
+        crew: Crew,
     ) -> None:
         self._documents = documents
         self._to = to
@@ -101,8 +98,8 @@ class Packer:
         self._issuer = issuer
         self._now = now
         self._progress = progress
-        self._hashing = hashing
-        self._hashed: Future[None] | None = None
+        self._crew = crew
+        self._hashed: Task[None] | None = None
         self._buffers = Buffers(compression.FRAME_SIZE)
         self._buffer = self._buffers.take()
         self._used = 0
@@ -112,7 +109,7 @@ class Packer:
     def recycle(self, chunk: Chunk) -> None:
         """Give a chunk's buffer back, once it is hashed."""
         if chunk.hashed is not None:
-            chunk.hashed.result()
+            self._crew.result(chunk.hashed)
         self._buffers.give(chunk.data)
 
     def chunks(self) -> Iterator[Chunk]:
@@ -132,7 +129,7 @@ class Packer:
             yield self._chunk()
 
     def _copy(self, document: DocumentSource) -> Generator[Chunk, None, str]:
-        hasher = Hasher(self._hashing)
+        hasher = Hasher(self._crew)
         start, left = self._used, document.size
         with document.open() as stream:
             while left:

@@ -1,97 +1,232 @@
-"""Small tools to run the stages of a stream on several threads, in order and with bounded memory.
+"""Threads that share the stages of a stream, in order and with bounded memory.
 
-The heavy steps (hashing, Zstandard, ChaCha20-Poly1305, reading and writing) release the GIL, so threads are enough. An
-error in any stage reaches the consumer, and leaving the consumer's loop, in whatever way, ends every thread.
+The stages are cut into tasks, and whoever is free takes the next one that can be done: the caller too, instead of
+waiting. With a thread for each stage the system would spread those over the cores, and hardly move what runs for less
+than a millisecond at a time: opening a packet left a third of one core unused.
+
+The heavy tasks (hashing, Zstandard, ChaCha20-Poly1305, reading and writing) release the GIL, so threads are enough.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
+from types import TracebackType
+from typing import Any, Generic, NoReturn, Self, TypeVar, cast
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_END = object()
-_WORTH_A_THREAD = 1 << 18  # bytes
+LAG = 4
+"""Pieces that a `Hasher` may be behind, each of which must stay as it is until then."""
+_LOW = 2  # results ahead of the caller; with fewer, taking more comes first
+_MOST_HELPERS = 3  # no more is to be had from one stream: its serial stages bound it
+_WORTH_A_TASK = 1 << 18  # bytes
 
 
-class _Failure:
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
+class Task(Generic[R]):
+    """Something that is done once, by whoever is free. `Crew.result` gives what came of it."""
 
+    __slots__ = ("_value", "_work", "done", "error", "lane")
 
-def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
-    """Yield ``items`` in order while a thread of its own works up to ``depth`` items ahead.
+    def __init__(self, work: Callable[[], R], lane: _Lane) -> None:
+        self.lane = lane
+        self.done = False
+        self.error: BaseException | None = None
+        self._work: Callable[[], R] | None = work
+        self._value: R | None = None
 
-    Closing it waits for the item that is being made, so that nothing touches the caller's streams afterwards; then
-    ``items`` is closed, on its own thread, if it is a generator.
-    """
-    ready: queue.Queue[object] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def produce() -> None:
+    def run(self) -> None:
+        """Do it, and keep what comes of it, an error as well."""
+        assert self._work is not None
         try:
-            for item in items:
-                ready.put(item)
-                if stopped.is_set():
-                    break
-            if isinstance(items, Generator):
-                items.close()
-            ready.put(_END)
+            self._value = self._work()
         except BaseException as error:
-            ready.put(_Failure(error))
+            self.error = error
+        self._work = None
 
-    thread = threading.Thread(target=produce, name="docex-prefetch", daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not _END:
-            if isinstance(item, _Failure):
-                try:
-                    raise item.error
-                finally:
-                    del item  # else error and frame would keep each other, and the buffers, alive
-            yield item  # type: ignore[misc]  # the queue holds T, _END and _Failure
-    finally:
-        stopped.set()
-        while thread.is_alive():  # the producer may be waiting for room in the queue
-            with suppress(queue.Empty):
-                ready.get_nowait()
-            thread.join(0.01)
+    def take(self) -> R:
+        """What came of it, which is then forgotten; an error is raised."""
+        error, self.error = self.error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # else error and frame would keep each other, and the buffers, alive
+        value, self._value = self._value, None
+        return cast(R, value)
 
 
-def map_ordered(
-    function: Callable[[T], R], items: Iterable[T], workers: int, quick: Callable[[T], bool] = lambda _: False
-) -> Generator[R, None, None]:
-    """Apply ``function`` on ``workers`` threads and yield the results in the order of ``items``.
+class _Lane(deque[Task[Any]]):
+    """Tasks that nobody has begun. Of a ``serial`` lane one is done at a time."""
 
-    Items that are ``quick`` are done on the caller's thread: handing them over would cost more.
+    def __init__(self, *, serial: bool) -> None:
+        super().__init__()
+        self.serial = serial
+        self.busy = False
+
+
+class Crew:
+    """The caller and a few helpers, who start when there is something to share. Leaving the block ends them.
+
+    Args:
+        helpers: how many at most; by default one less than there are cores, but one to three.
     """
-    pending: deque[Future[R] | Callable[[], R]] = deque()
 
-    def first() -> R:
-        done = pending.popleft()
-        return done.result() if isinstance(done, Future) else done()
+    def __init__(self, helpers: int | None = None) -> None:
+        self.helpers = max(1, min(_cores() - 1, _MOST_HELPERS)) if helpers is None else helpers
+        self._threads: list[threading.Thread] = []
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._ordered = _Lane(serial=True)
+        self._parallel = _Lane(serial=False)
+        self._source = _Lane(serial=True)
+        self._results: deque[Task[Any]] = deque()  # of items that were taken and not yielded
+        self._taken = 0
+        self._ended = False
+        self._ahead = 2 * self.helpers + 4
 
-    with ThreadPoolExecutor(workers, thread_name_prefix="docex-map") as pool:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def in_order(self, work: Callable[[], R]) -> Task[R]:
+        """Have something done; one such task at a time, in the order in which they were given."""
+        task = Task(work, self._ordered)
+        with self._changed:
+            self._ordered.append(task)
+            self._changed.notify()
+        return task
+
+    def result(self, task: Task[R]) -> R:
+        """What came of a task, once. Until it is done the caller helps with whatever there is."""
+        self._help_until(lambda: task.done, task.lane)
+        return task.take()
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
+        """Apply ``function`` to ``items`` and yield the results in their order; once for each crew.
+
+        An error of either comes out in its place. Closing the generator waits for the item that is being made, so that
+        nothing touches the caller's streams afterwards; then ``items`` is closed, if it is a generator.
+        """
+        source = iter(items)
+        pull = partial(self._pull, source, function)
         try:
-            for item in items:
-                pending.append(partial(function, item) if quick(item) else pool.submit(function, item))
-                if len(pending) > workers:
-                    yield first()
-            while pending:
-                yield first()
+            self._pull_more(pull)
+            while True:
+                self._help_until(lambda: bool(self._results or self._ended), self._source)
+                if not self._results:
+                    return
+                value: R = self.result(self._results[0])
+                with self._changed:
+                    self._results.popleft()
+                self._pull_more(pull)
+                yield value
+                del value  # while the next is made, its memory may be used again
         finally:
-            for each in pending:
-                if isinstance(each, Future):
-                    each.cancel()
+            with self._changed:
+                self._source.clear()
+                self._parallel.clear()
+                while self._source.busy:
+                    self._changed.wait()
+            if isinstance(source, Generator):
+                source.close()
+
+    def _pull_more(self, pull: Callable[[], None]) -> None:
+        """Have the next item taken, unless that is under way, or enough are here."""
+        with self._changed:
+            if not (self._ended or self._source or self._source.busy) and len(self._results) < self._ahead:
+                self._source.append(Task(pull, self._source))
+                self._changed.notify()
+
+    def _pull(self, source: Iterator[T], function: Callable[[T], R]) -> None:
+        """Take one item, and have the function applied to it."""
+        try:
+            task = Task(partial(function, next(source)), self._parallel)
+        except StopIteration:
+            self._ended = True
+            return
+        except BaseException as error:
+            task = Task(partial(_raise, error), self._parallel)
+            self._ended = True
+        with self._changed:
+            self._results.append(task)
+            self._parallel.append(task)
+            if not self._ended and len(self._results) < self._ahead:
+                self._source.append(Task(partial(self._pull, source, function), self._source))
+            self._changed.notify()
+            start, self._taken = self._taken == 1, self._taken + 1
+        if start:  # a single item, a small packet's, is not worth a thread
+            self._start()
+
+    def _start(self) -> None:
+        with suppress(RuntimeError):  # no thread is to be had: the caller does everything
+            for _ in range(self.helpers):
+                thread = threading.Thread(target=self._help, name="docex-crew", daemon=True)
+                thread.start()
+                self._threads.append(thread)
+
+    def _help_until(self, ready: Callable[[], bool], lane: _Lane) -> None:
+        """Do what there is to do, of this lane before any other, until something is so."""
+        while (task := self._find(ready, lane)) is not None:
+            self._run(task)
+            if task.error is not None and not isinstance(task.error, Exception):
+                raise task.error  # a Ctrl-C hits whatever the caller is at: it is not the task's
+
+    def _help(self) -> None:
+        while (task := self._find(lambda: self._stopped)) is not None:
+            self._run(task)
+
+    def _find(self, ready: Callable[[], bool], lane: _Lane | None = None) -> Task[Any] | None:
+        """Something to do; None once it is so."""
+        with self._changed:
+            while not ready():
+                if (task := self._take(lane)) is not None:
+                    return task
+                self._changed.wait()
+        return None
+
+    def _take(self, first: _Lane | None) -> Task[Any] | None:
+        lanes = [self._ordered, self._parallel, self._source]  # what is further on first: it frees buffers
+        if len(self._results) < _LOW:
+            lanes.reverse()  # else nothing would be there for whoever is free next
+        for lane in lanes if first is None else (first, *lanes):
+            if lane and not lane.busy:
+                lane.busy = lane.serial
+                return lane.popleft()
+        return None
+
+    def _run(self, task: Task[Any]) -> None:
+        try:
+            task.run()
+        finally:
+            with self._changed:
+                task.done = True
+                if task.lane.serial:
+                    task.lane.busy = False
+                self._changed.notify_all()
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Buffers:
@@ -117,27 +252,30 @@ class Buffers:
 
 
 class Hasher:
-    """The SHA-256 of a stream, taken on a thread of ``pool`` (which has one) while the caller goes on.
+    """The SHA-256 of a stream, taken by a crew while the caller goes on.
 
     Hashing costs as much as reading, encrypting and writing together, so a second core should do it. Small pieces are
     hashed at once: handing them over would cost more.
     """
 
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        self._pool = pool
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
         self._hash = hashlib.sha256()
-        self._pending: deque[Future[None]] = deque()
+        self._pending: deque[Task[None]] = deque()
 
-    def update(self, data: memoryview) -> Future[None] | None:
-        """Hash ``data``; where a future is returned, ``data`` must stay as it is until that is done."""
-        if len(data) < _WORTH_A_THREAD:
+    def update(self, data: memoryview) -> Task[None] | None:
+        """Hash ``data``; where a task is returned, ``data`` must stay as it is until that is done.
+
+        The one that was given `LAG` pieces before is done then.
+        """
+        if len(data) < _WORTH_A_TASK:
             self._wait(0)
             self._hash.update(data)
             return None
-        self._wait(1)
-        future = self._pool.submit(self._hash.update, data)
-        self._pending.append(future)
-        return future
+        self._wait(LAG - 1)
+        task = self._crew.in_order(partial(self._hash.update, data))
+        self._pending.append(task)
+        return task
 
     def digest(self) -> str:
         """``sha256:<hex>`` of everything so far."""
@@ -146,9 +284,4 @@ class Hasher:
 
     def _wait(self, left: int) -> None:
         while len(self._pending) > left:
-            self._pending.popleft().result()
-
-
-def hashing_pool() -> ThreadPoolExecutor:
-    """The thread that hashers share; it starts when there is something to hash on it."""
-    return ThreadPoolExecutor(1, thread_name_prefix="docex-hash")
+            self._crew.result(self._pending.popleft())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
 from docex.core import names, tar
 from docex.core.packing import DOCUMENT_PREFIX, MAX_DOCUMENTS, MAX_STATEMENTS_BYTES, STATEMENTS_NAME
-from docex.core.pipeline import Hasher
+from docex.core.pipeline import Crew, Hasher
 from docex.errors import ArchiveInvalid, LimitExceeded
 
 
@@ -42,11 +41,11 @@ class Found:
 
 
 def unpack(
-    archive: tar.TarReader, sink: DocumentSink, progress: Callable[[int], object], hashing: ThreadPoolExecutor
+    archive: tar.TarReader, sink: DocumentSink, progress: Callable[[int], object], crew: Crew
 ) -> tuple[list[Found], bytes]:
     """Hand every document to the sink; return what was found, and the statements at the end.
 
-    A chunk of ``archive`` must stay as it is until two more have been taken: it is hashed on the thread of ``hashing``.
+    A chunk of ``archive`` must stay as it is until `pipeline.LAG` more have been taken: ``crew`` hashes it meanwhile.
 
     Raises:
         ArchiveInvalid: the archive is malformed or holds what a packet may not hold.
@@ -70,7 +69,7 @@ def unpack(
             raise LimitExceeded(f"a packet holds at most {MAX_DOCUMENTS} documents")
         if not paths.add(path):
             raise ArchiveInvalid(f"{path!r} and another document would be in each other's place on some systems")
-        take, hasher = sink.begin(path, entry.size), Hasher(hashing)
+        take, hasher = sink.begin(path, entry.size), Hasher(crew)
         while data := archive.read():
             hasher.update(data)
             take(data)

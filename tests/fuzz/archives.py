@@ -15,7 +15,7 @@ from docex.core import compression, names, statement, tar
 from docex.core.age import EncryptingWriter, parse_recipient
 from docex.core.packet import MAX_DOCUMENTS, open_packet
 from docex.core.packing import DOCUMENT_PREFIX, STATEMENTS_NAME
-from docex.core.pipeline import hashing_pool
+from docex.core.pipeline import Crew
 from docex.core.unpacking import Discard, Found, unpack
 from docex.errors import (
     ArchiveInvalid,
@@ -63,8 +63,8 @@ def _unpack(archive: bytes, step: int) -> tuple[str | None, list[tuple[str, byte
     """What stopped it (None: the end), what the sink got, what was found, and the statements."""
     sink = _Keep()
     try:
-        with hashing_pool() as hashing:
-            found, lines = unpack(tar.TarReader(_in_pieces(archive, step)), sink, lambda _: None, hashing)
+        with Crew(0) as crew:
+            found, lines = unpack(tar.TarReader(_in_pieces(archive, step)), sink, lambda _: None, crew)
     except (ArchiveInvalid, NameInvalid, LimitExceeded) as error:
         return repr(error), sink.documents(), [], b""
     return None, sink.documents(), found, lines

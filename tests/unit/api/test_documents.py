@@ -312,7 +312,7 @@ async def test_a_reader_that_goes_away_frees_what_it_held(url: str, client: http
             async for _chunk in answer.aiter_bytes():
                 break
     for _ in range(100):
-        if not [each for each in threading.enumerate() if each.name.startswith("docex-prefetch")]:
+        if not [each for each in threading.enumerate() if each.name.startswith("docex-crew")]:
             break
         await asyncio.sleep(0.05)
     else:

@@ -7,20 +7,24 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from itertools import count, islice
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docex.core.pipeline import Hasher, hashing_pool, map_ordered, prefetch
+from docex.core.pipeline import LAG, Crew, Hasher
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def own_threads() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name.startswith("docex-")}
+    return {thread for thread in threading.enumerate() if thread.name == "docex-crew"}
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +32,12 @@ def no_thread_is_left() -> Iterator[None]:
     before = own_threads()
     yield
     assert own_threads() == before
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.001)
 
 
 class Failure(Exception):
@@ -39,11 +49,14 @@ def failing(after: int, error: BaseException) -> Iterator[int]:
     raise error
 
 
-@given(st.lists(st.integers()), st.integers(1, 4), st.integers(1, 4))
-def test_stages_keep_what_comes_and_its_order(items: list[int], depth: int, workers: int) -> None:
-    assert list(prefetch(items, depth)) == items
-    assert list(map_ordered(str, items, workers)) == list(map(str, items))
-    assert list(map_ordered(str, prefetch(map(abs, items), depth), workers)) == [str(abs(item)) for item in items]
+def mapped(function: Callable[[T], R], items: Iterable[T], helpers: int = 1) -> Generator[R, None, None]:
+    with Crew(helpers) as crew:
+        yield from crew.map(function, items)
+
+
+@given(st.lists(st.integers()), st.integers(0, 3))
+def test_results_come_in_the_order_of_the_items(items: list[int], helpers: int) -> None:
+    assert list(mapped(str, items, helpers)) == list(map(str, items))
 
 
 def test_order_holds_when_later_items_are_done_first() -> None:
@@ -51,10 +64,11 @@ def test_order_holds_when_later_items_are_done_first() -> None:
         time.sleep(0.02 if item % 2 == 0 else 0)
         return item
 
-    assert list(map_ordered(slow_first, range(10), 2)) == list(range(10))
+    assert list(mapped(slow_first, range(10), 2)) == list(range(10))
 
 
-def test_prefetch_works_ahead_but_only_so_far() -> None:
+@pytest.mark.parametrize("helpers", [1, 2])
+def test_helpers_work_ahead_but_only_so_far(helpers: int) -> None:
     made: list[int] = []
 
     def items() -> Iterator[int]:
@@ -62,58 +76,107 @@ def test_prefetch_works_ahead_but_only_so_far() -> None:
             made.append(number)
             yield number
 
-    with closing(prefetch(items(), 3)) as stage:
-        assert next(stage) == 0
-        deadline = time.monotonic() + 60
-        while len(made) < 5 and time.monotonic() < deadline:
-            time.sleep(0.001)
+    with closing(mapped(str, items(), helpers)) as results:
+        assert list(islice(results, 3)) == ["0", "1", "2"]
+        limit = 3 + 2 * helpers + 4
+        wait_until(lambda: len(made) >= limit)
         time.sleep(0.02)
-        assert made == [0, 1, 2, 3, 4]  # the one taken, three in the queue, one that waits for room
+        assert made == list(range(limit))
 
 
-def test_mapping_holds_no_more_than_its_workers_need() -> None:
-    taken: list[int] = []
+def test_without_helpers_the_caller_does_everything_when_it_is_needed() -> None:
+    made: list[int] = []
 
     def items() -> Iterator[int]:
-        for number in count():
-            taken.append(number)
+        for number in range(3):
+            made.append(number)
             yield number
 
-    with closing(map_ordered(str, items(), 2)) as stage:
-        assert list(islice(stage, 5)) == ["0", "1", "2", "3", "4"]
-        assert len(taken) == 7
+    with Crew(0) as crew:
+        results = crew.map(lambda item: (item, threading.current_thread()), items())
+        assert next(results) == (0, threading.current_thread())
+        assert made == [0]
+        assert list(results) == [(number, threading.current_thread()) for number in (1, 2)]
 
 
-def test_both_run_on_other_threads() -> None:
-    here = threading.current_thread()
-    assert here not in list(prefetch((threading.current_thread() for _ in range(3)), 1))
-    assert here not in list(map_ordered(lambda _: threading.current_thread(), range(3), 2))
+def test_a_single_item_starts_no_thread() -> None:
+    with Crew(1) as crew:
+        assert list(crew.map(str, [1])) == ["1"]
+        assert not own_threads()
 
 
+def test_the_caller_works_on_the_rest_while_a_helper_is_at_its_item() -> None:
+    here, at = threading.current_thread(), threading.Event()
+
+    def work(item: int) -> str:
+        if item == 2:  # whoever has it waits until the other one has done an item behind it
+            assert at.wait(60)
+        elif item > 2:
+            at.set()
+        return threading.current_thread().name
+
+    who = list(mapped(work, range(6)))
+    assert at.is_set()
+    assert set(who) <= {here.name, "docex-crew"}
+
+
+def test_who_waits_for_a_task_does_it() -> None:
+    with Crew(0) as crew:
+        first, second = crew.in_order(lambda: threading.current_thread()), crew.in_order(lambda: 2)
+        assert crew.result(second) == 2
+        assert first.done
+        assert crew.result(first) is threading.current_thread()
+
+
+def test_tasks_in_order_are_done_one_at_a_time_whoever_does_them() -> None:
+    done: list[int] = []
+    busy = threading.Lock()
+
+    def work(number: int) -> None:
+        assert busy.acquire(blocking=False)
+        time.sleep(0.001)
+        done.append(number)
+        busy.release()
+
+    with Crew(2) as crew:
+        tasks = []
+        for number in crew.map(int, range(30)):
+            tasks.append(crew.in_order(partial(work, number)))
+        for task in reversed(tasks):
+            crew.result(task)
+    assert done == list(range(30))
+
+
+@pytest.mark.parametrize("helpers", [0, 2])
 @pytest.mark.parametrize("after", [0, 1, 2, 5])
 @pytest.mark.parametrize("error", [Failure("x"), OSError("x"), KeyboardInterrupt(), SystemExit(1)], ids=repr)
 def test_an_error_of_the_source_reaches_the_consumer_after_the_items_before_it(
-    after: int, error: BaseException
+    after: int, error: BaseException, helpers: int
 ) -> None:
     got: list[int] = []
     with pytest.raises(type(error)) as caught:
-        got.extend(prefetch(failing(after, error), 2))
+        got.extend(mapped(int, failing(after, error), helpers))
     assert caught.value is error
     assert got == list(range(after))
-    with pytest.raises(type(error)):
-        list(map_ordered(str, prefetch(failing(after, error), 2), 2))
 
 
-def test_an_error_of_a_worker_reaches_the_consumer_in_its_place() -> None:
+def test_an_error_of_the_function_reaches_the_consumer_in_its_place() -> None:
     def fail_at_three(item: int) -> int:
         if item == 3:
             raise Failure(item)
         return item
 
     got: list[int] = []
-    with closing(prefetch(count(), 2)) as ahead, pytest.raises(Failure, match="3"):
-        got.extend(map_ordered(fail_at_three, ahead, 2))
+    with pytest.raises(Failure, match="3"):
+        got.extend(mapped(fail_at_three, count()))
     assert got == [0, 1, 2]
+
+
+def test_an_error_of_a_task_reaches_who_asks_for_it() -> None:
+    with Crew(1) as crew:
+        task = crew.in_order(lambda: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            crew.result(task)
 
 
 def test_a_stop_iteration_of_a_stage_does_not_pass_for_its_end() -> None:
@@ -121,36 +184,64 @@ def test_a_stop_iteration_of_a_stage_does_not_pass_for_its_end() -> None:
         raise StopIteration
 
     with pytest.raises(RuntimeError, match="StopIteration"):
-        list(map_ordered(stops, range(3), 2))
+        list(mapped(stops, range(3)))
     with pytest.raises(RuntimeError, match="StopIteration"):
-        list(prefetch((stops(item) for item in range(3)), 2))
+        list(mapped(int, (stops(item) for item in range(3))))
 
 
-@pytest.mark.parametrize("taken", [0, 1, 4])
+def test_a_ctrl_c_in_the_middle_of_somebody_s_task_ends_the_caller_at_once() -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with Crew(0) as crew:
+        crew.in_order(interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            crew.result(crew.in_order(int))
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2, 7])
 def test_a_consumer_may_stop_at_any_time(taken: int) -> None:
-    with closing(prefetch(count(), 2)) as ahead, closing(map_ordered(str, ahead, 2)) as stage:
-        assert len(list(islice(stage, taken))) == taken
+    with closing(mapped(str, count(), 2)) as results:
+        assert len(list(islice(results, taken))) == taken
 
 
 def test_a_consumer_that_fails_ends_the_threads() -> None:
-    def fail(_: str) -> None:
-        raise Failure
+    def consume() -> None:
+        with closing(mapped(str, count(), 2)) as results:
+            deque(islice(results, 3), maxlen=0)
+            assert own_threads()
+            raise Failure
 
-    with pytest.raises(Failure), closing(prefetch(count(), 1)) as ahead, closing(map_ordered(str, ahead, 2)) as stage:
-        fail(next(stage))
+    with pytest.raises(Failure):
+        consume()
 
 
 def test_a_forgotten_stage_ends_its_thread() -> None:
-    stage = prefetch(count(), 1)
-    assert next(stage) == 0
+    results = mapped(str, count())
+    assert list(islice(results, 2)) == ["0", "1"]
     assert own_threads()
-    del stage
+    del results
     gc.collect()
 
 
 def test_a_stage_that_was_never_started_has_no_thread() -> None:
-    prefetch(count(), 1).close()
-    map_ordered(str, count(), 1).close()
+    mapped(str, count()).close()
+
+
+def test_where_no_thread_is_to_be_had_the_caller_does_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert list(mapped(str, range(10))) == list(map(str, range(10)))
+
+
+def blocking_second(release: threading.Event, then: Callable[[], int]) -> Iterator[int]:
+    """Blocks in its third item, which a helper takes."""
+    yield 0
+    yield 1
+    assert release.wait(60)
+    yield then()
 
 
 def test_closing_waits_for_a_source_that_blocks_and_then_closes_it() -> None:
@@ -158,31 +249,28 @@ def test_closing_waits_for_a_source_that_blocks_and_then_closes_it() -> None:
 
     def blocking() -> Iterator[int]:
         try:
-            yield 0
-            release.wait(10)
-            yield 1
+            yield from blocking_second(release, lambda: 2)
+            yield 3
         finally:
             closed.set()
 
-    stage = prefetch(blocking(), 1)
-    assert next(stage) == 0
+    results = mapped(str, blocking())
+    assert list(islice(results, 2)) == ["0", "1"]
     threading.Timer(0.1, release.set).start()
-    stage.close()
+    results.close()
     assert closed.is_set()
 
 
 def test_a_source_that_fails_while_the_consumer_stops_is_no_error() -> None:
-    waiting = threading.Event()
+    release = threading.Event()
 
-    def late() -> Iterator[int]:
-        yield 0
-        waiting.wait(10)
+    def fail() -> int:
         raise Failure
 
-    stage = prefetch(late(), 1)
-    assert next(stage) == 0
-    threading.Timer(0.05, waiting.set).start()
-    stage.close()
+    results = mapped(str, blocking_second(release, fail))
+    assert list(islice(results, 2)) == ["0", "1"]
+    threading.Timer(0.05, release.set).start()
+    results.close()
 
 
 def test_a_source_left_in_the_middle_of_a_document_closes_it() -> None:
@@ -193,60 +281,62 @@ def test_a_source_left_in_the_middle_of_a_document_closes_it() -> None:
             while True:
                 yield stream.read(1)
 
-    with closing(prefetch(read(), 2)) as stage:
-        next(stage)
+    with closing(mapped(bytes, read())) as results:
+        next(results)
     assert stream.closed
 
 
-def test_an_error_keeps_no_buffer_alive() -> None:
+@pytest.mark.parametrize("helpers", [0, 1])
+def test_an_error_keeps_no_buffer_alive(helpers: int) -> None:
     class Buffer:
         pass
 
     alive: list[weakref.ref[Any]] = []
 
     def items() -> Iterator[Buffer]:
-        alive.append(weakref.ref(buffer := Buffer()))
-        yield buffer
-        del buffer
+        for _ in range(3):
+            alive.append(weakref.ref(buffer := Buffer()))
+            yield buffer
+            del buffer
         raise Failure
+
+    def same(buffer: Buffer) -> Buffer:
+        return buffer
 
     gc.disable()
     try:
         with pytest.raises(Failure):
-            deque(prefetch(items(), 1), maxlen=0)
-        assert alive[0]() is None
+            deque(mapped(same, items(), helpers), maxlen=0)
+        assert [each() for each in alive] == [None, None, None]
     finally:
         gc.enable()
 
 
-@given(st.lists(st.integers(0, 1 << 19), max_size=12))
-def test_a_digest_is_the_same_whichever_thread_takes_it(sizes: list[int]) -> None:
+@given(st.lists(st.integers(0, 1 << 19), max_size=12), st.integers(0, 2))
+def test_a_digest_is_the_same_whoever_takes_it(sizes: list[int], helpers: int) -> None:
     pieces = [bytes([number]) * size for number, size in enumerate(sizes)]
-    with hashing_pool() as pool:
-        hasher = Hasher(pool)
-        for piece in pieces:
+    with Crew(helpers) as crew:
+        hasher = Hasher(crew)
+        for piece in crew.map(bytes, pieces):
             hasher.update(memoryview(piece))
         assert hasher.digest() == "sha256:" + hashlib.sha256(b"".join(pieces)).hexdigest()
 
 
-def test_a_hasher_has_at_most_two_pieces_under_way_and_says_when_one_may_be_reused() -> None:
-    with hashing_pool() as pool:
-        hasher, gate = Hasher(pool), threading.Event()
-        pool.submit(gate.wait, 10)
-        piece = bytearray(b"a" * (1 << 18))
-        futures = [hasher.update(memoryview(piece)) for _ in range(2)]
-        threading.Timer(0.05, gate.set).start()
-        assert not any(each.done() for each in futures if each)
+def test_a_hasher_is_only_so_far_behind_and_says_when_a_piece_may_be_reused() -> None:
+    piece = bytearray(b"a" * (1 << 18))
+    with Crew(0) as crew:  # nobody hashes before somebody waits
+        hasher = Hasher(crew)
+        tasks = [hasher.update(memoryview(piece)) for _ in range(LAG)]
+        assert [each.done for each in tasks if each] == [False] * LAG
         last = hasher.update(memoryview(piece))
-        assert futures[0] is not None
-        assert futures[0].done()
+        assert [each.done for each in tasks if each] == [True, *[False] * (LAG - 1)]
         assert last is not None
-        last.result()
+        crew.result(last)
         piece[:] = bytes(len(piece))
-        assert hasher.digest() == "sha256:" + hashlib.sha256(b"a" * (3 << 18)).hexdigest()
+        assert hasher.digest() == "sha256:" + hashlib.sha256(b"a" * ((LAG + 1) << 18)).hexdigest()
 
 
-def test_small_pieces_start_no_thread() -> None:
-    with hashing_pool() as pool:
-        assert Hasher(pool).update(memoryview(bytes(1000))) is None
-        assert not [thread for thread in own_threads() if thread.name.startswith("docex-hash")]
+def test_small_pieces_are_hashed_at_once() -> None:
+    with Crew(1) as crew:
+        assert Hasher(crew).update(memoryview(bytes(1000))) is None
+        assert not own_threads()

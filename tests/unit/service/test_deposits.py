@@ -284,7 +284,7 @@ async def test_a_reader_that_stops_early_leaves_no_thread(node: Node) -> None:
     stored = await deposited(node, "a", DATA[:8_000_000])
     async with aclosing(deposits.read(node, stored)) as chunks:
         assert len(await anext(chunks)) > 0
-    assert not [each for each in threading.enumerate() if each.name.startswith("docex-prefetch")]
+    assert not [each for each in threading.enumerate() if each.name.startswith("docex-crew")]
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.002, 0.01, 0.03])
@@ -297,5 +297,5 @@ async def test_a_reader_that_is_cancelled_at_any_moment_leaves_no_thread(node: N
     reading.cancel()
     with suppress(asyncio.CancelledError):  # it may have been done already
         await asyncio.wait_for(reading, 10)
-    assert not [each for each in threading.enumerate() if each.name.startswith("docex-prefetch")]
+    assert not [each for each in threading.enumerate() if each.name.startswith("docex-crew")]
     assert await whole(deposits.read(node, stored)) == DATA[:8_000_000]

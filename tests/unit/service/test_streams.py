@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from docex.core.age.streams import Destination
-from docex.core.pipeline import prefetch
+from docex.core.pipeline import Crew
 from docex.service import streams
 from docex.service.streams import AsyncSource, on_thread, write_blob
 from storage import BlobExists, StorageUnavailable
@@ -39,7 +39,7 @@ def _nothing_is_left(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     while streams._threads._idle_semaphore._value < len(streams._threads._threads):
         assert time.monotonic() < deadline, "a stream's thread still works"
         time.sleep(0.01)
-    assert not [each for each in threading.enumerate() if each.name.startswith(("docex-prefetch", "docex-map"))]
+    assert not [each for each in threading.enumerate() if each.name.startswith("docex-crew")]
     assert [
         each.getMessage() for each in caplog.records if each.name == "asyncio" and each.levelno >= logging.ERROR
     ] == []
@@ -183,9 +183,13 @@ async def test_a_result_nobody_takes_is_undone_on_a_thread_that_may_wait_for_the
         while data := raw.read(1000):
             yield data
 
+    def worked_on() -> Iterator[bytes]:
+        with Crew(1) as crew:
+            yield from crew.map(bytes, read_all())
+
     def open_ahead() -> Iterator[bytes]:
-        ahead = prefetch(read_all(), 2)
-        next(ahead)
+        ahead = worked_on()
+        assert [next(ahead), next(ahead)] == [b"x" * 1000] * 2
         return ahead
 
     work = asyncio.create_task(on_thread(open_ahead, undo=lambda ahead: ahead.close()))  # type: ignore[attr-defined]
