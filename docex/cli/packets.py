@@ -72,25 +72,26 @@ def seal(
     if not to and not recipients_file:
         raise UsageError("name at least one recipient, with --to or -R")
     _check_files(files, out, force=force)
-    with unlock.opening(unlock.keystore_folder(keystore), passphrase_file) as keystore_opened:
+    store = unlock.keystore_folder(keystore)
+    with unlock.opening(store, passphrase_file) as keystore_opened:  # which goes on until the first signature
         from docex.cli import contents, parties, streams
         from docex.core import packet
+        from keys import local
 
         named = parties.parties(to or [], recipients_file or [])
         documents = [_document(file, folder, kind) for file in files]
-        mine = keystore_opened()
-    total = sum(document.size for document in documents)
-    with streams.opened_destination(out, force=force) as file, output.Meter("Sealing", total) as meter:
-        sealed = packet.seal(
-            documents,
-            file,
-            [(party.recipient, party.account) for party in named],
-            signer=mine.signer,
-            issuer=mine.public["account"],
-            now=int(time.time()),
-            hash_payload=json,
-            progress=meter,
-        )
+        total = sum(document.size for document in documents)
+        with streams.opened_destination(out, force=force) as file, output.Meter("Sealing", total) as meter:
+            sealed = packet.seal(
+                documents,
+                file,
+                [(party.recipient, party.account) for party in named],
+                signer=unlock.LateSigner(keystore_opened),
+                issuer=local.read_public(store)["account"],
+                now=int(time.time()),
+                hash_payload=json,
+                progress=meter,
+            )
     size = sealed.header_size + sealed.payload_size
     if json:
         output.as_json({"packet": str(out), "size": size, **contents.to_json(sealed)})

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,32 @@ def opening(folder: Path, passphrase_file: Path | None) -> Iterator[Callable[[],
     passphrase = read_passphrase(passphrase_file, what=f"Passphrase of {folder}")
     with ThreadPoolExecutor(1, thread_name_prefix="docex-keystore") as pool:
         yield pool.submit(local.open_keystore, folder, passphrase).result
+
+
+@dataclass(frozen=True, slots=True)
+class LateSigner:
+    """The signer of a keystore that is still being opened: whoever asks first waits, and gets its errors."""
+
+    opened: Callable[[], Keystore]
+
+    @property
+    def alg(self) -> str:
+        """See the protocol, as for all that follow."""
+        return self.opened().signer.alg
+
+    @property
+    def public_jwk(self) -> dict[str, str]:
+        """The public half as a JWK."""
+        return self.opened().signer.public_jwk
+
+    @property
+    def kid(self) -> str:
+        """Its thumbprint."""
+        return self.opened().signer.kid
+
+    def sign(self, message: bytes) -> bytes:
+        """A raw signature."""
+        return self.opened().signer.sign(message)
 
 
 def open_keystore(folder: Path, passphrase_file: Path | None) -> Keystore:
