@@ -13,11 +13,13 @@ from pydantic import ValidationError
 from docex.api import cursors
 from docex.api.access import NodeOf, read_all
 from docex.api.cursors import CursorQuery
+from docex.api.digests import header_of
 from docex.api.download import Stored, send
 from docex.api.once import IdempotencyKey, request_once, tell
 from docex.api.permissions import CallerOf, People
 from docex.api.views import Digest, History, StatementView, TransferPage, TransferRequest, TransferView
 from docex.core import proof
+from docex.core.digest import sha256
 from docex.core.requests import Once
 from docex.core.state import Direction, StoredTransfer
 from docex.errors import NotFound
@@ -123,4 +125,5 @@ async def read_proof(node: NodeOf, caller: CallerOf, digest: Digest, standalone:
     With `standalone`, also what shows without a network, from the latest block's hash on, what the ledger says.
     """
     made = await proofs.build(node, digest, standalone=standalone, within=caller.folders)
-    return Response(proof.dump(made), media_type="application/json")
+    content = proof.dump(made)
+    return Response(content, headers={"content-digest": header_of(str(sha256(content)))}, media_type="application/json")

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from docex.core.access import Role
 from docex.service import transfers
 from docex.service.node import Node
 from tests.fixtures.paper_nodes import NewNode, deposited, pieces
 from tests.fixtures.problems import check_problem
 from tests.fixtures.stores import DATA, fetched
 from tests.unit.api.conftest import TOKEN
-from tests.unit.api.routes import bearing, call, routes_of, stage
+from tests.unit.api.routes import bearing, call, key_for, routes_of, stage
 
 URL = "/api/v1/documents/a"
 
@@ -163,12 +164,28 @@ async def test_head_of_every_route_says_what_get_would(url: str, node: Node, new
         for path in paths:
             full, head = await client.get(path), await client.head(path)
             assert (head.status_code, head.content) == (full.status_code, b""), path
-            fixed = {"date", "content-length"} if path == "/readyz" else {"date"}
+            fixed = {"date"} if path.startswith("/api/v1/") else {"date", "content-length"}  # health changes
             assert dict(head.headers.items() - full.headers.items()).keys() <= fixed, path
             assert head.headers.keys() == full.headers.keys(), path
     async with bearing(url, None) as client:
         assert (await client.head("/api/v1/documents")).status_code == 401
         assert (await client.head("/livez")).status_code == 200
+
+
+async def test_no_part_or_condition_shows_what_a_role_may_not_read(url: str, node: Node, tag: str) -> None:
+    asked = [{"range": "bytes=0-5"}, {"if-none-match": tag}, {"if-match": '"x"'}, {"range": "bytes=-0"}, {}]
+    async with bearing(url, await key_for(node, Role.AUDITOR)) as client:
+        for headers in asked:
+            check_problem(await client.get(URL, headers=headers), 403, "forbidden")
+            assert (await client.head(URL, headers=headers)).status_code == 403
+    async with bearing(url, await key_for(node, Role.RECIPIENT, folders=["elsewhere"])) as client:
+        for headers in asked:
+            check_problem(await client.get(URL, headers=headers), 404, "not_found")
+
+
+async def test_a_proof_comes_with_its_digest(client: httpx.AsyncClient, node: Node, tag: str) -> None:
+    answer = await client.get(f"/api/v1/proofs/{(await node.store.document('a')).statement}")
+    assert answer.headers["content-digest"] == digest(answer.content)
 
 
 async def test_head_of_a_document_opens_nothing(client: httpx.AsyncClient, node: Node, tag: str) -> None:

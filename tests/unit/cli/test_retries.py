@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from typer.testing import Result
 
 from docex.cli import client
 from docex.errors import NodeUnavailable
-from docex.service import transfers
+from docex.service import deposits, transfers
 from docex.service.node import Node
 from tests.fixtures.paper_nodes import NewNode, deposited
 from tests.unit.cli.conftest import TOKEN
@@ -156,6 +156,17 @@ def test_a_document_that_is_replaced_meanwhile_is_not_mixed(line: Line, node: No
         asyncio.run(deposited(node, "a.bin", b"another"))
         with pytest.raises(NodeUnavailable, match="can't be continued"):
             list(chunks)
+
+
+def test_what_arrives_damaged_gets_no_name(line: Line, node: Node, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asyncio.run(deposited(node, "a.bin", DATA))
+
+    async def damaged(*_: object) -> AsyncIterator[bytes]:
+        yield DATA[:-1] + bytes([DATA[-1] ^ 1])
+
+    monkeypatch.setattr(deposits, "read", damaged)
+    assert "damaged" in failure(docex(line, "fetch", "a.bin", "-o", "b.bin"), "digest_mismatch")
+    assert list(here.iterdir()) == []
 
 
 def test_a_node_that_stays_away_is_given_up(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
