@@ -52,10 +52,13 @@ class LocalStore:
         """See BlobStore.put."""
         draft = _Draft(self._folder, check_path(path))
         try:
+            last = b""  # written and published in one thread hop: most blobs have one block
             async with aclosing(blocks(chunks, BLOCK_SIZE)) as stream:
                 async for block in stream:
-                    await self._run(path, partial(draft.write, block))
-            await self._run(path, draft.publish)
+                    if last:
+                        await self._run(path, partial(draft.write, last))
+                    last = block
+            await self._run(path, partial(draft.publish, last))
         except BaseException:
             await self._run(path, draft.discard)
             raise
@@ -146,9 +149,11 @@ class _Draft:
             rest = rest[file.write(rest) :]
         self.size += len(block)
 
-    def publish(self) -> None:
-        """Make the blob durable, then visible, then its visibility durable."""
-        file = self._file or self._begin()
+    def publish(self, last: bytes) -> None:
+        """Append the last block; make the blob durable, then visible, then its visibility durable."""
+        self.write(last)
+        file = self._file
+        assert file is not None
         os.fsync(file.fileno())
         for _ in range(_LINK_ATTEMPTS):
             try:

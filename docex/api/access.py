@@ -34,7 +34,7 @@ class EncodingUnknown(DocexError):
     code = "encoding_unknown"
 
 
-def node_of(request: Request) -> Node:
+async def node_of(request: Request) -> Node:  # FastAPI runs what is not async on a thread
     """The node that this application serves."""
     node = request.app.state.node
     assert isinstance(node, Node)

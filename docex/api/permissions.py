@@ -162,7 +162,7 @@ async def authenticate(request: HTTPConnection, authenticators: Sequence[Authent
     raise Unauthorised("this needs an access token, an API key, or the node's API token: Authorization: Bearer …")
 
 
-def caller_of(request: Request) -> Caller:
+async def caller_of(request: Request) -> Caller:  # FastAPI runs what is not async on a thread
     """Who calls, on a route that is not open."""
     caller = request.state.caller
     assert isinstance(caller, Caller)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, create_engine, event, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
+from docex.db import one_hop
 from docex.errors import DatabaseUnavailable
 
 READ_ONLY = "docex_read_only"
@@ -27,9 +28,14 @@ def make_engine(url: str) -> AsyncEngine:
     """An engine for an SQLAlchemy URL with an asynchronous driver (``sqlite+aiosqlite``, ``postgresql+psycopg``)."""
     engine = create_async_engine(url)
     if engine.dialect.name == "sqlite":
+        event.listen(engine.sync_engine, "do_connect", _connect_by_one_hop)
         event.listen(engine.sync_engine, "connect", _configure_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_immediate)
     return engine
+
+
+def _connect_by_one_hop(_dialect: Any, _record: object, _arguments: Any, options: dict[str, Any]) -> None:
+    options["async_creator_fn"] = one_hop.connect
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

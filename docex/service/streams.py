@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import aclosing, suppress
@@ -14,6 +15,8 @@ from storage import BlobStore
 
 T = TypeVar("T")
 
+_PIECE = 1 << 18
+"""Bytes that go from one side to the other at a time: a hand-over between threads costs more than copying so many."""
 _DEPTH = 4
 # Apart from asyncio's own pool: a pipeline waits for storage, which may work on that pool. Made when needed, and many:
 # a client that sends slowly holds one for as long.
@@ -28,13 +31,20 @@ class AsyncSource(io.RawIOBase):
         self._chunks = chunks
         self._loop = loop
         self._rest = memoryview(b"")
-        self._reading: Future[bytes | None] | None = None
+        self._reading: Future[bytes] | None = None  # ahead of the thread
+        self._asked: Future[bytes] | None = None  # the last one
+        self._primed = False
+        self._ended = False
         self._stopped = False
 
     async def prime(self) -> None:
-        """Wait for the first bytes, so that a client who sends none holds no thread (event loop only)."""
-        while not self._rest and (chunk := await self._next()) is not None:
-            self._rest = memoryview(chunk)
+        """Wait for the first bytes, so that a client who sends none, or little, holds no thread (event loop only).
+
+        From then on the iterator is read ahead of the thread: whoever primes a source reads it to its end or stops it.
+        """
+        if not self._primed:
+            self._primed = True
+            self._rest = memoryview(await self._next())
 
     def readable(self) -> bool:
         """True, as for every reader."""
@@ -43,29 +53,49 @@ class AsyncSource(io.RawIOBase):
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]  # callers pass memoryviews
         """Fill some of ``buffer``; 0 at the end of the iterator, whose errors come out here."""
         while not self._rest:
-            self._reading = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
-            if self._stopped:
-                self._reading.cancel()
+            reading = self._reading or self._ask()
+            if reading is None:
+                return 0
+            self._reading = None
             try:
-                chunk = self._reading.result()
+                piece = reading.result()
             except CancelledError:  # for asyncio it would mean that the reader was cancelled
                 raise BrokenPipeError("nobody waits for this stream any more") from None
-            if chunk is None:
-                return 0
-            self._rest = memoryview(chunk)
+            self._rest = memoryview(piece)
+            if self._primed:
+                self._reading = self._ask()
         count = min(len(buffer), len(self._rest))
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
 
+    def _ask(self) -> Future[bytes] | None:
+        """Have the loop bring the next piece; None when there is none."""
+        if self._ended:
+            return None
+        asked = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
+        self._asked = asked
+        if self._stopped:
+            asked.cancel()
+        return asked
+
     def stop(self) -> None:
         """Fail the read that a thread waits in, and all later ones, with BrokenPipeError (event loop only)."""
         self._stopped = True
-        if self._reading is not None:
-            self._reading.cancel()
+        if self._asked is not None:
+            self._asked.cancel()
 
-    async def _next(self) -> bytes | None:
-        return await anext(self._chunks, None)
+    async def _next(self) -> bytes:
+        """Some bytes, of a primed source only a few where the iterator has no more; none at its end."""
+        parts, size, enough = [], 0, _PIECE if self._primed else 1
+        while size < enough and not self._ended:
+            chunk = await anext(self._chunks, None)
+            if chunk is None:
+                self._ended = True
+            else:
+                parts.append(chunk)
+                size += len(chunk)
+        return b"".join(parts)
 
 
 class _Pipe:
@@ -73,30 +103,46 @@ class _Pipe:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._queue: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue(_DEPTH)
+        self._queue: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue()
+        self._room = threading.Semaphore(_DEPTH)
+        self._held = bytearray()
         self._abandoned = False
 
     def write(self, data: memoryview, /) -> int:
         """Take a copy of ``data``; waits while the reader is behind."""
-        self._put(bytes(data))
+        if len(self._held) + len(data) < _PIECE:
+            self._held += data
+        else:
+            self._flush()
+            self._put(bytes(data))
         return len(data)
 
     def end(self, error: BaseException | None = None) -> None:
+        if error is None:
+            self._flush()
         self._put(error)
 
     def abandon(self) -> None:
         """The reader has gone: let the writer fail at its next write, and free it if it waits (event loop only)."""
         self._abandoned = True
-        while not self._queue.empty():
-            self._queue.get_nowait()
+        self._room.release()
+
+    def _flush(self) -> None:
+        if self._held:
+            self._put(bytes(self._held))
+            self._held.clear()
 
     def _put(self, item: bytes | BaseException | None) -> None:
+        # Unlike awaiting the queue from here, this costs no hand-over as long as there is room.
+        if not self._abandoned:
+            self._room.acquire()
         if self._abandoned:
             raise BrokenPipeError("nobody reads this stream any more")
-        asyncio.run_coroutine_threadsafe(self._queue.put(item), self._loop).result()
+        self._loop.call_soon_threadsafe(self._queue.put_nowait, item)
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         while (item := await self._queue.get()) is not None:
+            self._room.release()
             if isinstance(item, BaseException):
                 raise item
             yield item

@@ -319,7 +319,7 @@ async def test_a_writer_is_held_back_while_the_store_is_slow(tmp_path: Path) -> 
     def produce(destination: Destination) -> None:
         nonlocal written
         for _ in range(50):
-            destination.write(memoryview(DATA[:1000]))
+            destination.write(memoryview(DATA[:1000] * 300))
             written += 1
 
     store = Slow(tmp_path / "slow")
