@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.orm import aliased
 
 from docex.core.access import EVERYTHING, Folders
@@ -15,13 +20,20 @@ from docex.core.state import Job, StoredDocument, StoredStatement
 from docex.core.statement import Statement
 from docex.db import rows
 from docex.db import within as bounds
+from docex.db.grouped import Grouped
 from docex.db.models import DocumentRow, StatementRow
 from docex.db.tables import RACES, Tables
 from docex.errors import Conflict, NotFound
 
+_Added = tuple[StoredDocument, Sequence[Statement]]
+
 
 class DocumentTables(Tables):
     """Versions of documents, and all statements."""
+
+    def __init__(self, engine: AsyncEngine, clock: Callable[[], float] = time.time, **options: Any) -> None:
+        super().__init__(engine, clock, **options)
+        self._plainly: Grouped[_Added, StoredDocument] = Grouped(self._add_together, lambda item: item[0].path)
 
     async def add_document(
         self,
@@ -31,6 +43,26 @@ class DocumentTables(Tables):
         once: Once | None = None,
     ) -> StoredDocument:
         """See the protocol."""
+        if precondition == NO_CONDITION and once is None:
+            return await self._plainly.add((document, statements))
+        return await self._add_alone(document, statements, precondition, once)
+
+    async def _add_together(self, items: Sequence[_Added]) -> Sequence[StoredDocument | BaseException]:
+        """New versions of different documents in one transaction; where that is refused, in one each."""
+        try:
+            async with self._writing() as session:
+                return await _add_many(await session.connection(), items, int(self._clock()))
+        except IntegrityError:
+            alone = [self._add_alone(document, statements) for document, statements in items]
+            return await asyncio.gather(*alone, return_exceptions=True)
+
+    async def _add_alone(
+        self,
+        document: StoredDocument,
+        statements: Sequence[Statement],
+        precondition: Precondition = NO_CONDITION,
+        once: Once | None = None,
+    ) -> StoredDocument:
         for _ in range(RACES):
             try:
                 async with self._writing() as session:
@@ -117,3 +149,20 @@ class DocumentTables(Tables):
         async with self._reading() as session:
             row = await session.scalar(select(StatementRow).where(StatementRow.digest == digest))
         return rows.statement(row) if row else None
+
+
+async def _add_many(connection: AsyncConnection, items: Sequence[_Added], now: int) -> list[StoredDocument]:
+    """Add versions and statements, none of which is known. By plain SQL: objects for the rows would cost more."""
+    statements = [rows.statement_values(each, now) for _, said in items for each in said]
+    await connection.execute(insert(StatementRow), statements)
+    paths = [document.path for document, _ in items]
+    query = select(DocumentRow.path, func.max(DocumentRow.version)).where(DocumentRow.path.in_(paths))
+    found = await connection.execute(query.group_by(DocumentRow.path))
+    last = {row.path: int(row[1]) for row in found}
+    if last:
+        old = update(DocumentRow).where(DocumentRow.path.in_(list(last)), DocumentRow.newest)
+        await connection.execute(old.values(newest=False))
+    added = [replace(document, version=last.get(document.path, 0) + 1) for document, _ in items]
+    values = [rows.document_values(each, each.version) for each in added]
+    await connection.execute(insert(DocumentRow), values)
+    return added

@@ -1,7 +1,7 @@
 """SQLite connections that go to their thread once for each statement.
 
-aiosqlite goes there to make a cursor, to execute, to fetch and to close. Between threads of one interpreter each of these
-costs more than most statements, and a writer pays it while the others wait for their turn.
+aiosqlite goes there to make a cursor, to execute, to fetch and to close. Between threads of one interpreter each of
+these costs more than most statements, and a writer pays it while the others wait for their turn.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class OneHopCursor(aiosqlite.Cursor):
 
     async def execute(self, sql: str, parameters: Iterable[Any] | None = None) -> OneHopCursor:
         """Execute, and fetch all rows."""
-        self._rows = await self._execute(_run, self._cursor, sql, () if parameters is None else parameters)
+        step = partial(_run, self._cursor, sql, () if parameters is None else parameters)
+        self._rows: list[Any] = await self._execute(step)  # type: ignore[no-untyped-call]  # the library's own
         return self
 
     async def fetchall(self) -> list[Any]:
@@ -54,4 +55,5 @@ async def connect(database: str, **options: Any) -> OneHopConnection:
     options["check_same_thread"] = False
     connection = OneHopConnection(partial(sqlite3.connect, database, **options), iter_chunk_size=64)
     connection._thread.daemon = True  # as SQLAlchemy does with its own
-    return await connection
+    await connection
+    return connection

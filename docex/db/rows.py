@@ -63,24 +63,24 @@ def document(row: DocumentRow) -> StoredDocument:
     )
 
 
-def document_row(document: StoredDocument, version: int) -> DocumentRow:
-    """The row of a new version."""
-    return DocumentRow(
-        path=document.path,
-        version=version,
-        newest=True,
-        statement=document.statement,
-        digest=document.digest,
-        size=document.size,
-        media_type=document.media_type,
-        kind=document.kind,
-        issuer=document.issuer,
-        blob=document.blob,
-        entry=document.entry,
-        created=document.created,
-        packet=document.packet,
-        packet_size=document.packet_size,
-    )
+def document_values(document: StoredDocument, version: int) -> dict[str, object]:
+    """The columns of a new version."""
+    return {
+        "path": document.path,
+        "version": version,
+        "newest": True,
+        "statement": document.statement,
+        "digest": document.digest,
+        "size": document.size,
+        "media_type": document.media_type,
+        "kind": document.kind,
+        "issuer": document.issuer,
+        "blob": document.blob,
+        "entry": document.entry,
+        "created": document.created,
+        "packet": document.packet,
+        "packet_size": document.packet_size,
+    }
 
 
 def batch(row: BatchRow) -> Batch:

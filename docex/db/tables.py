@@ -51,7 +51,7 @@ class Tables:
         await session.execute(
             update(DocumentRow).where(DocumentRow.path == document.path, DocumentRow.newest).values(newest=False)
         )
-        row = rows.document_row(document, newest + 1)
+        row = DocumentRow(**rows.document_values(document, newest + 1))
         session.add(row)
         await session.flush()
         return row

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from docex.core.state import StoredDocument
 from docex.core.transactions import TransactionStatus
-from docex.db import tables, transactions
+from docex.db import documents, tables, transactions
 from docex.db.store import SqlStore
 from docex.db.transactions import SqlTransactionStore
 from docex.errors import Conflict
@@ -40,12 +40,14 @@ async def test_a_version_that_loses_races_is_numbered_anew(
     sql_store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = LosesRaces(sql_store._add_version, tables.RACES - 1)
+    monkeypatch.setattr(documents, "_add_many", LosesRaces(None, 1000))
     monkeypatch.setattr(sql_store, "_add_version", step)
     assert (await kept(sql_store)).version == 1
     assert (await sql_store.counts())["statements"] == 1
 
 
 async def test_a_version_that_always_loses_is_a_conflict(sql_store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "_add_many", LosesRaces(None, 1000))
     monkeypatch.setattr(sql_store, "_add_version", LosesRaces(None, 1000))
     with pytest.raises(Conflict, match="too many at once"):
         await kept(sql_store)
