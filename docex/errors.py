@@ -165,6 +165,12 @@ class Conflict(DocexError):
     code = "conflict"
 
 
+class OffsetMismatch(Conflict):
+    """An upload is to go on from another place than the one where it stopped."""
+
+    code = "offset_mismatch"
+
+
 class RequestUnderWay(Conflict):
     """The same request is being worked on already."""
 

@@ -19,6 +19,8 @@ _SLOWEST = 50_000  # bytes a second
 _MAX_ANSWER = 1 << 20
 STATEMENT_TYPE = "application/jose"  # a compact JWS (RFC 7515 section 9.2.1)
 PACKET_TYPE = "application/age"
+PART_TYPE = "application/partial-upload"  # draft-ietf-httpbis-resumable-upload
+_MAX_DIGITS = 16
 
 
 class NodeRefused(DocexError):
@@ -36,14 +38,27 @@ class HttpPeers:
     async def announce(self, endpoint: str, transfer: str) -> bool:
         """See the protocol."""
         url = _url(endpoint, "deliveries")
-        answer = await self._send("POST", url, content=transfer.encode(), headers={"content-type": STATEMENT_TYPE})
+        _, answer = await self._send("POST", url, content=transfer.encode(), headers={"content-type": STATEMENT_TYPE})
         return bool(answer.get("wanted", True))
 
-    async def send_packet(self, endpoint: str, transfer: str, size: int, chunks: AsyncIterable[bytes]) -> None:
+    async def offset(self, endpoint: str, transfer: str) -> int:
+        """See the protocol."""
+        headers, _ = await self._send("HEAD", _url(endpoint, f"deliveries/{transfer}/packet"), content=b"", headers={})
+        text = headers.get("upload-offset", "")
+        if not (text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS):
+            raise NodeUnavailable(f"{endpoint} does not say how much of the packet it has")
+        return int(text)
+
+    async def send_packet(
+        self, endpoint: str, transfer: str, size: int, chunks: AsyncIterable[bytes], offset: int = 0
+    ) -> None:
         """See the protocol."""
         url = _url(endpoint, f"deliveries/{transfer}/packet")
+        within = _PATIENCE + (offset + size) / _SLOWEST  # all of it: the other node reads it once more at its end
         headers = {"content-type": PACKET_TYPE, "content-length": str(size)}
-        await self._send("PUT", url, content=chunks, headers=headers, within=_PATIENCE + size / _SLOWEST)
+        if offset:
+            headers |= {"content-type": PART_TYPE, "upload-offset": str(offset), "upload-complete": "?1"}
+        await self._send("PATCH" if offset else "PUT", url, content=chunks, headers=headers, within=within)
 
     async def send_header(self, endpoint: str, transfer: str, header: bytes, size: int) -> None:
         """See the protocol."""
@@ -69,7 +84,7 @@ class HttpPeers:
         content: bytes | AsyncIterable[bytes],
         headers: dict[str, str],
         within: float = _PATIENCE,
-    ) -> dict[str, object]:
+    ) -> tuple[httpx.Headers, dict[str, object]]:
         headers = headers | {"accept-encoding": "identity"}
         try:
             async with (
@@ -87,7 +102,7 @@ class HttpPeers:
             raise NodeUnavailable(f"{url} can't be reached: {type(error).__name__}: {error}") from error
         answer = _json(bytes(body))
         if response.is_success:
-            return answer
+            return response.headers, answer
         detail = f"{url} answers {response.status_code}: {answer.get('detail', response.reason_phrase)}"
         if response.status_code >= 500 or response.status_code == 429:
             raise NodeUnavailable(detail)

@@ -56,7 +56,6 @@ def make_app(node: Node, token: str, *, interval: float, worker: bool = True) ->
         redoc_url=None,
     )
     _prepare(app, node, authenticators)
-    app.state.arriving = {}
     app.add_middleware(HeadAsGet)
     app.add_middleware(AlsoUnderPrefix, heads=kaleido.HEADS)
     problems.install(app)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
 
 from docex.api.access import NodeOf, body, content_length, read_all, read_statement
 from docex.api.views import AnnouncementView, Digest, TransferView
 from docex.core.age import MAX_HEADER_SIZE
-from docex.errors import Conflict, LimitExceeded
-from docex.service import fair, receipts, transfers
+from docex.errors import LimitExceeded, UsageError
+from docex.service import arrivals, fair, receipts, transfers
+from docex.service.node import Node
 
 router = APIRouter(prefix="/api/v1", tags=["between nodes"])
-
-_AT_ONCE = 16
 
 
 @router.post("/deliveries", status_code=201)
@@ -27,19 +28,37 @@ async def take_packet(node: NodeOf, request: Request, transfer: Digest) -> Annou
     """Bring the packet of an announced transfer; anything but that very packet is refused and not kept.
 
     Of a fair transfer bring the payload alone: its recipient signs for that, and its header is brought afterwards.
+    What came of a large one before the connection broke is kept for some days: ask with `HEAD`, go on with `PATCH`.
     """
-    if content_length(request) > node.limits.packet_size + MAX_HEADER_SIZE:
-        raise LimitExceeded(f"packets of more than {node.limits.packet_size} bytes are not taken")
-    arriving: dict[str, str] = request.app.state.arriving
-    sender = (await node.store.transfer(transfer)).peer
-    # Uploads hold threads: one for a transfer and a few for a member, so that nobody can take them all.
-    if transfer in arriving or list(arriving.values()).count(sender) >= _AT_ONCE:
-        raise Conflict("this packet is on its way already, or its sender brings too many at once: try again later")
-    arriving[transfer] = sender
-    try:
-        taken = await transfers.take_packet(node, transfer, body(request))
-    finally:
-        del arriving[transfer]
+    _check_length(node, request, 0)
+    taken = await arrivals.receive(node, transfer, body(request))
+    return AnnouncementView(id=taken.id, wanted=False)
+
+
+@router.get("/deliveries/{transfer}/packet", status_code=204)
+async def packet_offset(node: NodeOf, transfer: Digest) -> Response:
+    """How many bytes of a packet are here to go on from (`Upload-Offset`), and whether it is done (`Upload-Complete`).
+
+    Meant for `HEAD`: there is no content.
+    """
+    offset, complete = await arrivals.progress(node, transfer)
+    headers = {"upload-offset": str(offset), "upload-complete": f"?{complete:d}", "cache-control": "no-store"}
+    return Response(status_code=204, headers=headers)
+
+
+@router.patch("/deliveries/{transfer}/packet", status_code=201)
+async def go_on(
+    node: NodeOf,
+    request: Request,
+    transfer: Digest,
+    upload_offset: Annotated[int, Header(ge=0, lt=1 << 50, description="what `HEAD` says")],
+    upload_complete: Annotated[str, Header(description="`?1`: all of the rest is brought")] = "?1",
+) -> AnnouncementView:
+    """Bring the rest of a packet (draft-ietf-httpbis-resumable-upload), all from the offset on that `HEAD` says."""
+    if upload_complete != "?1":
+        raise UsageError("bring all of the rest in one request (Upload-Complete: ?1); what comes of it is kept")
+    _check_length(node, request, upload_offset)
+    taken = await arrivals.receive(node, transfer, body(request), upload_offset)
     return AnnouncementView(id=taken.id, wanted=False)
 
 
@@ -48,6 +67,11 @@ async def take_header(node: NodeOf, request: Request, transfer: Digest) -> Annou
     """Bring the header of a fair transfer, whose payload is here and signed for. Any other header is refused."""
     taken = await fair.take_header(node, transfer, await read_all(request, MAX_HEADER_SIZE))
     return AnnouncementView(id=taken.id, wanted=False)
+
+
+def _check_length(node: Node, request: Request, offset: int) -> None:
+    if offset + content_length(request) > node.limits.packet_size + MAX_HEADER_SIZE:
+        raise LimitExceeded(f"packets of more than {node.limits.packet_size} bytes are not taken")
 
 
 @router.post("/receipts", status_code=201)

@@ -33,6 +33,8 @@ NEEDS: Mapping[tuple[str, str], Permission | None] = MappingProxyType(
         ("POST", "/api/v1/deliveries"): OPEN,
         ("PUT", "/api/v1/deliveries/{transfer}/packet"): OPEN,
         ("PUT", "/api/v1/deliveries/{transfer}/header"): OPEN,
+        ("GET", "/api/v1/deliveries/{transfer}/packet"): OPEN,
+        ("PATCH", "/api/v1/deliveries/{transfer}/packet"): OPEN,
         ("POST", "/api/v1/receipts"): OPEN,
         ("GET", "/api/v1/documents"): _P.SEE,
         ("PUT", "/api/v1/documents/{path:path}"): _P.DEPOSIT,

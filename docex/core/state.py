@@ -103,7 +103,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A transfer seen from one of its addressees."""
+    """A transfer seen from one of its addressees; ``sent`` is how many bytes of the packet are known to be there."""
 
     transfer: str
     account: str
@@ -113,6 +113,7 @@ class Delivery:
     receipt: str | None = None
     updated: int = 0
     ciphertext_receipt: str | None = None
+    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +184,18 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Work that must survive a crash. ``key`` names it: adding it again is the same job."""
+    """Work that must survive a crash. ``key`` names it: adding it again is the same job.
+
+    ``peer`` is the account of the member whose node it calls, empty where it calls none; ``delay`` the seconds before a
+    new one is due.
+    """
 
     key: str
     kind: str
     argument: str
     attempts: int = 0
+    peer: str = ""
+    delay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

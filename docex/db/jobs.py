@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from docex.core.state import (
     Job,
@@ -19,16 +20,41 @@ class JobTables(Tables):
 
     async def claim(self, now: float, lease: float, limit: int) -> Sequence[Job]:
         """See the protocol."""
-        due = select(JobRow).where(JobRow.due <= now).order_by(JobRow.due).limit(limit)
+        due = _due("", now).limit(limit)
         async with self._reading() as session:
             if limit < 1 or await session.scalar(due.with_only_columns(JobRow.key).limit(1)) is None:
                 return []
         async with self._writing() as session:
-            claimed = list(await session.scalars(due.with_for_update(skip_locked=True)))
-            for row in claimed:
-                row.due = now + lease
-                row.attempts += 1
-            return [rows.job(row) for row in claimed]
+            return await _take(session, due, now + lease)
+
+    async def claim_calls(self, now: float, lease: float, limit: int, each: int) -> Sequence[Job]:
+        """See the protocol."""
+        async with self._reading() as session:
+            if limit < 1 or not (waiting := list(await session.scalars(_peers_waiting(now)))):
+                return []
+        claimed: list[Job] = []
+        async with self._writing() as session:
+            query = (
+                select(JobRow.peer, func.count().label("number"))
+                .where(JobRow.running, JobRow.due > now)
+                .group_by(JobRow.peer)
+            )
+            running = {row.peer: row.number for row in await session.execute(query)}
+            for peer in waiting:
+                wanted = min(each - running.get(peer, 0), limit - len(claimed))
+                if wanted > 0:
+                    claimed += await _take(session, _due(peer, now).limit(wanted), now + lease)
+        return claimed
+
+    async def wake(self, peer: str) -> None:
+        """See the protocol."""
+        now = self._clock()
+        waiting = JobRow.peer == peer, JobRow.due > now, JobRow.running.is_(False)
+        async with self._reading() as session:
+            if await session.scalar(select(JobRow.key).where(*waiting).limit(1)) is None:
+                return
+        async with self._writing() as session:
+            await session.execute(update(JobRow).where(*waiting).values(due=now))
 
     async def keep(self, key: str, until: float) -> None:
         """See the protocol."""
@@ -44,4 +70,28 @@ class JobTables(Tables):
     async def retry(self, key: str, at: float, error: str) -> None:
         """See the protocol."""
         async with self._writing() as session:
-            await session.execute(update(JobRow).where(JobRow.key == key).values(due=at, error=error))
+            await session.execute(update(JobRow).where(JobRow.key == key).values(due=at, error=error, running=False))
+
+
+def _due(peer: str, now: float) -> Select[JobRow]:
+    return select(JobRow).where(JobRow.peer == peer, JobRow.due <= now).order_by(JobRow.due)
+
+
+async def _take(session: AsyncSession, due: Select[JobRow], until: float) -> list[Job]:
+    claimed = list(await session.scalars(due.with_for_update(skip_locked=True)))
+    for row in claimed:
+        row.due, row.running = until, True
+        row.attempts += 1
+    return [rows.job(row) for row in claimed]
+
+
+def _peers_waiting(now: float) -> Select[str]:
+    """Members with calls that are due, whose first one has waited longest first.
+
+    It steps from one member to the next in the index: what waits behind the first job of each costs nothing.
+    """
+    peers = select(func.min(JobRow.peer).label("peer")).where(JobRow.peer > "").cte("peers", recursive=True)
+    following = select(func.min(JobRow.peer)).where(JobRow.peer > peers.c.peer).correlate(peers).scalar_subquery()
+    peers = peers.union_all(select(following).where(peers.c.peer.is_not(None)))
+    first = select(func.min(JobRow.due)).where(JobRow.peer == peers.c.peer).correlate(peers).scalar_subquery()
+    return select(peers.c.peer).where(first <= now).order_by(first)

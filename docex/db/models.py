@@ -118,6 +118,7 @@ class DeliveryRow(Base):
     position: Mapped[int] = mapped_column(Integer)
     state: Mapped[str] = mapped_column(String(16))
     attempts: Mapped[int] = mapped_column(Integer)
+    sent: Mapped[int] = mapped_column(BigInteger)
     error: Mapped[str | None] = mapped_column(Text)
     receipt: Mapped[str | None] = mapped_column(ForeignKey("statements.digest"), index=True)
     ciphertext_receipt: Mapped[str | None] = mapped_column(ForeignKey("statements.digest"), index=True)
@@ -138,16 +139,33 @@ class EventRow(Base):
     detail: Mapped[str | None] = mapped_column(Text)
 
 
+class ArrivalRow(Base):
+    """A packet that ``sender`` is bringing. ``until`` is when it counts as broken off, unless ``holder`` renews it."""
+
+    __tablename__ = "arrivals"
+
+    transfer: Mapped[str] = mapped_column(ForeignKey("transfers.id"), primary_key=True)
+    sender: Mapped[str] = mapped_column(Caip10, index=True)
+    holder: Mapped[str] = mapped_column(String(32))
+    until: Mapped[float] = mapped_column(Float)
+
+
 class JobRow(Base):
-    """Work to do. ``due`` is when it may be claimed: in the future while somebody works on it or after a failure."""
+    """Work to do. ``due`` is when it may be claimed: in the future while somebody works on it or after a failure.
+
+    ``peer``: see `docex.core.state.Job`. ``running``: somebody works on it, or did when its process died.
+    """
 
     __tablename__ = "jobs"
+    __table_args__ = (Index("jobs_due", "peer", "due"), Index("jobs_running", "running", "peer"))
 
     key: Mapped[str] = mapped_column(String(200), primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
     argument: Mapped[str] = mapped_column(String(400))
     attempts: Mapped[int] = mapped_column(Integer)
-    due: Mapped[float] = mapped_column(Float, index=True)
+    peer: Mapped[str] = mapped_column(Caip10)
+    running: Mapped[bool]
+    due: Mapped[float] = mapped_column(Float)
     error: Mapped[str | None] = mapped_column(Text)
 
 

@@ -119,6 +119,7 @@ def transfer(row: TransferRow, documents: Sequence[str], deliveries: Sequence[De
                 each.receipt,
                 each.updated,
                 each.ciphertext_receipt,
+                each.sent,
             )
             for each in deliveries
         ),
@@ -129,4 +130,10 @@ def transfer(row: TransferRow, documents: Sequence[str], deliveries: Sequence[De
 
 def job(row: JobRow) -> Job:
     """A job."""
-    return Job(row.key, row.kind, row.argument, row.attempts)
+    return Job(row.key, row.kind, row.argument, row.attempts, row.peer)
+
+
+def job_row(job: Job, now: float) -> JobRow:
+    """The row of a new job."""
+    due = now + job.delay
+    return JobRow(key=job.key, kind=job.kind, argument=job.argument, attempts=0, peer=job.peer, running=False, due=due)

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from docex.core.state import BatchState
 from docex.db.api_keys import ApiKeyTables
+from docex.db.arrivals import ArrivalTables
 from docex.db.audit import AuditTables
 from docex.db.batches import BatchTables
 from docex.db.documents import DocumentTables
@@ -33,6 +34,7 @@ class SqlStore(
     RequestTables,
     ShelfTables,
     FigureTables,
+    ArrivalTables,
 ):
     """A `docex.service.ports.Store`; several processes may share one database."""
 

@@ -70,7 +70,7 @@ class Tables:
         """Add jobs; with ``wake``, those that are there are due now. One that is being done is then done twice."""
         for job in jobs:
             if (row := await session.get(JobRow, job.key)) is None:
-                session.add(JobRow(key=job.key, kind=job.kind, argument=job.argument, attempts=0, due=self._clock()))
+                session.add(rows.job_row(job, self._clock()))
             elif wake:
                 row.due = min(row.due, self._clock())
 

@@ -75,6 +75,7 @@ class TransferTables(EventTables):
                     position=position,
                     state=delivery.state,
                     attempts=0,
+                    sent=0,
                     updated=delivery.updated,
                 )
             )
@@ -169,6 +170,12 @@ class TransferTables(EventTables):
             if changed and state is not DeliveryState.RECEIVED:
                 kind = EventKind.FAILED if failed else EventKind(state)
                 await self._add_events(session, kind, transfer, [account], error)
+
+    async def set_sent(self, transfer: str, account: str, sent: int) -> None:
+        """See the protocol."""
+        here = DeliveryRow.transfer == transfer, DeliveryRow.account == account
+        async with self._writing() as session:
+            await session.execute(update(DeliveryRow).where(*here).values(sent=sent))
 
     async def add_received(
         self, transfer: str, documents: Sequence[StoredDocument], statements: Sequence[Statement]

@@ -16,6 +16,7 @@ from docex.core.state import BatchState, Delivery, DeliveryState, Direction, Job
 from docex.core.statement import Statement
 from docex.errors import Conflict, DigestMismatch, DocexError, NotFound
 from docex.failpoints import Failpoint, reached
+from docex.service import jobs
 from docex.service.node import Node, active_member, check_signer, printable
 from storage import BlobExists, BlobNotFound
 
@@ -103,7 +104,7 @@ async def take_receipt(node: Node, transfer: StoredTransfer, said: Statement) ->
         raise Conflict("the transfer is not a fair one: its receipt is for what was opened")
     if transfer.direction is Direction.RECEIVED:
         raise Conflict("this node itself signs for the ciphertexts that it receives")
-    job = Job(f"deliver:{transfer.id}:{said.issuer}", "deliver", f"{transfer.id} {said.issuer}")
+    job = jobs.delivery(transfer.id, said.issuer)
     kept = await node.store.add_ciphertext_receipt(transfer.id, said.issuer, said, [job])
     reached(Failpoint.CIPHERTEXT_RECEIPT_TAKEN)
     return kept
@@ -127,7 +128,7 @@ async def sign_for(node: Node, transfer: StoredTransfer, blob: str) -> StoredTra
     reached(Failpoint.CIPHERTEXT_STORED)
     claim = Receipt(transfer.id, transfer.packet, (), "received")
     receipt = statement.issue(node.signer, node.account, claim, node.now())
-    job = Job(f"ask:{transfer.id}", "ask", transfer.id)
+    job = jobs.asking(transfer.id, transfer.peer)
     with suppress(Conflict):  # signed for already, by a delivery at the same time
         kept = await node.store.add_ciphertext_receipt(transfer.id, node.account, receipt, [job], blob)
         reached(Failpoint.CIPHERTEXT_SIGNED)
@@ -177,7 +178,7 @@ async def announced_again(node: Node, transfer: StoredTransfer) -> None:
         return
     receipt = await node.store.statement(delivery.ciphertext_receipt)
     assert receipt is not None  # a delivery has it
-    job = Job(f"ask:{transfer.id}", "ask", transfer.id)
+    job = jobs.asking(transfer.id, transfer.peer)
     said = statement.parse(receipt.token)
     await node.store.add_ciphertext_receipt(transfer.id, node.account, said, [job])
 

@@ -15,6 +15,7 @@ from docex.core.claims import Document
 from docex.core.state import PacketRecord, StoredDocument
 from docex.errors import DocexError, HeaderInvalid
 from docex.service import uploads
+from docex.service.arrivals import transfer_of
 from docex.service.findings import Code, Findings
 from docex.service.ports import Audit, AuditStore
 from storage import BlobInfo, BlobNotFound, BlobStore
@@ -24,7 +25,6 @@ GRACE: Final = 3600
 """Seconds after which a packet that no row names is an orphan, and not one that is about to be committed."""
 PREFIXES: Final = ("documents", "transfers", uploads.PREFIX)
 _AT_ONCE = 16
-_RECEIVED = "transfers/received/"
 _USUAL_HEADER = 1 << 16
 
 
@@ -154,21 +154,17 @@ async def _check_strays(
     store: AuditStore, blobs: BlobStore, findings: Findings, strays: Sequence[BlobInfo], now: int
 ) -> None:
     """Packets that no row names: arriving, just stored, or left behind."""
-    transfers = {_transfer_of(info.path): info for info in strays if info.path.startswith(_RECEIVED)}
-    # A delivery that was cut off before it was noted: the next one takes the packet over.
-    arriving = {transfers[each].path for each in await store.arriving(list(transfers))}
+    transfers = {info.path: transfer_of(info.path) for info in strays}
+    # A delivery that was cut off, before its end or before it was noted: the next one takes over what is here.
+    arriving = await store.arriving(list({each for each in transfers.values() if each is not None}))
     for info in strays:
-        if info.path in arriving:
+        if transfers[info.path] in arriving:
             findings.counts["packets_arriving"] += 1
         elif now - info.modified.timestamp() <= GRACE:
             findings.counts["packets_just_stored"] += 1
         else:
             message = f"nothing names this packet of {info.size} bytes, stored {info.modified:%Y-%m-%d %H:%M:%S} UTC"
             await findings.add(Code.ORPHAN, info.path, message, partial(_remove, store, blobs, info.path))
-
-
-def _transfer_of(path: str) -> str:
-    return "sha256:" + path.removeprefix(_RECEIVED).removesuffix(".age").removesuffix(".payload")
 
 
 async def _remove(store: AuditStore, blobs: BlobStore, path: str) -> None:

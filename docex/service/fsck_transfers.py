@@ -10,7 +10,7 @@ from docex.core import statement
 from docex.core.claims import Body, Receipt, Revocation, Transfer
 from docex.core.state import Delivery, DeliveryState, Direction, Job, StoredTransfer
 from docex.errors import DocexError, NotFound
-from docex.service import timestamps
+from docex.service import jobs, timestamps
 from docex.service.findings import Code, Findings
 from docex.service.ports import AuditStore
 
@@ -147,13 +147,13 @@ async def check_jobs(store: AuditStore, findings: Findings, *, opens: bool) -> N
     while stuck := await store.undelivered(after, PAGE):
         for transfer, account in stuck:
             after = transfer, account
-            job = Job(f"deliver:{transfer}:{account}", "deliver", f"{transfer} {account}")
+            job = jobs.delivery(transfer, account)
             await _stuck(store, findings, job, f"transfer {transfer}", f"no job delivers it to {account}")
     after = ("", "")
     while stuck := await store.unasked(after, PAGE):
         for transfer, account in stuck:
             after = transfer, account
-            job = Job(f"ask:{transfer}", "ask", transfer)
+            job = jobs.asking(transfer, (await store.transfer(transfer)).peer)
             await _stuck(store, findings, job, f"transfer {transfer}", "no job asks its sender for the header")
     after = ("", "")
     while opens and (stuck := await store.unopened(after, PAGE)):
@@ -189,6 +189,9 @@ async def _baseless(store: AuditStore, job: Job) -> str | None:
         if job.kind == "return":
             given = (await store.transfer(job.argument)).deliveries
             return None if given and given[0].receipt else "there is no receipt to give back"
+        if job.kind == "clean":
+            await store.transfer(job.argument)
+            return None
         if job.kind == timestamps.JOB:
             await store.batch(int(job.argument))
             return None

@@ -120,6 +120,9 @@ class Store(Shelf, Protocol):
         A failed one, with ``PENDING`` and its error, changes no state that was reached before.
         """
 
+    async def set_sent(self, transfer: str, account: str, sent: int) -> None:
+        """Note how many bytes of the packet have reached an addressee's node so far."""
+
     async def add_received(
         self, transfer: str, documents: Sequence[StoredDocument], statements: Sequence[Statement]
     ) -> None:
@@ -216,7 +219,32 @@ class Store(Shelf, Protocol):
         """What this member's node has done and has to do; reads all deliveries and documents once."""
 
     async def claim(self, now: float, lease: float, limit: int) -> Sequence[Job]:
-        """Take jobs that are due, for ``lease`` seconds: nobody else gets them before."""
+        """Take jobs that are due and call no other node, for ``lease`` seconds: nobody else gets them before."""
+
+    async def claim_calls(self, now: float, lease: float, limit: int, each: int) -> Sequence[Job]:
+        """`claim` for jobs that call other members' nodes, which it leaves to this one.
+
+        One member has at most ``each`` of them worked on at a time, by whichever workers; those whose first one waits
+        longest come first.
+        """
+
+    async def wake(self, peer: str) -> None:
+        """What was put off because this member's node could not be reached is due now."""
+
+    async def begin_arrival(
+        self, transfer: str, sender: str, holder: str, lease: float, at_once: int, jobs: Sequence[Job]
+    ) -> bool:
+        """A packet is on its way in, for ``lease`` seconds unless its holder keeps it.
+
+        False, and nothing is kept, while it is already, or ``at_once`` of this sender's are. Jobs that are there are
+        put off as if they were new.
+        """
+
+    async def keep_arrival(self, transfer: str, holder: str, lease: float) -> None:
+        """It is still on its way; nobody else begins it before ``lease`` seconds have gone by."""
+
+    async def end_arrival(self, transfer: str, holder: str) -> None:
+        """It is not on its way any more."""
 
     async def keep(self, key: str, until: float) -> None:
         """A claimed job takes longer: nobody else gets it before ``until``."""
@@ -293,8 +321,13 @@ class Peers(Protocol):
     async def announce(self, endpoint: str, transfer: str) -> bool:
         """Show a transfer statement to the recipient's node; whether it wants the packet (False: it has it)."""
 
-    async def send_packet(self, endpoint: str, transfer: str, size: int, chunks: AsyncIterable[bytes]) -> None:
-        """Send the packet of the transfer with this id."""
+    async def offset(self, endpoint: str, transfer: str) -> int:
+        """How many bytes of this transfer's packet the node has, to go on from."""
+
+    async def send_packet(
+        self, endpoint: str, transfer: str, size: int, chunks: AsyncIterable[bytes], offset: int = 0
+    ) -> None:
+        """Send the packet of the transfer with this id: ``size`` bytes, which are all from ``offset`` on."""
 
     async def send_header(self, endpoint: str, transfer: str, header: bytes, size: int) -> None:
         """Send the header of a fair packet, which has ``size`` bytes behind it there already."""

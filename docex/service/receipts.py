@@ -104,7 +104,7 @@ def _received(node: Node, transfer: StoredTransfer, folder: str, document: State
 async def _give(node: Node, transfer: StoredTransfer, receipt: Statement) -> StoredTransfer:
     claim = receipt.body
     assert isinstance(claim, Receipt)
-    job = Job(f"return:{transfer.id}", "return", transfer.id)
+    job = Job(f"return:{transfer.id}", "return", transfer.id, peer=transfer.peer)
     kept = await node.store.add_receipt(transfer.id, node.account, _STATES[claim.outcome], receipt, [job])
     reached(Failpoint.RECEIPT_KEPT)
     return kept

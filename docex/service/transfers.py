@@ -7,30 +7,30 @@ done stands in jobs that are written together with the state they belong to (see
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import io
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 
 from docex.core import packet, statement
 from docex.core.access import EVERYTHING, Folders
-from docex.core.age import open_header, read_header
 from docex.core.age.streams import Destination
 from docex.core.claims import Document, Packet, Transfer
-from docex.core.digest import parse_digest, sha256
+from docex.core.digest import parse_digest
 from docex.core.packet import DocumentReader, DocumentSource
 from docex.core.requests import Once
-from docex.core.state import Delivery, DeliveryState, Direction, Job, StoredDocument, StoredTransfer
+from docex.core.state import Delivery, DeliveryState, Direction, StoredDocument, StoredTransfer
 from docex.core.statement import Statement
-from docex.errors import Conflict, DigestMismatch, Forbidden, LimitExceeded, NotFound, StatementInvalid, UsageError
+from docex.errors import Conflict, Forbidden, LimitExceeded, NodeUnavailable, NotFound, StatementInvalid, UsageError
 from docex.failpoints import Failpoint, reached
-from docex.service import deposits
+from docex.service import deposits, jobs
 from docex.service import fair as handover
+from docex.service.arrivals import PART
 from docex.service.node import Node, active_member, address_on, check_signer, recipient_of
 from docex.service.streams import AsyncSource, write_blob
 from keys import Unwrapper
-from storage import BlobExists, BlobReader, StorageError
+from storage import BlobReader, StorageError
 
 MAX_ADDRESSEES = 100
 _CHUNK = 1 << 20
@@ -107,9 +107,9 @@ async def create(
         tuple(Delivery(transfer.digest_text, account, DeliveryState.PENDING, updated=now) for account in to),
         fair,
     )
-    jobs = [Job(f"deliver:{row.id}:{account}", "deliver", f"{row.id} {account}") for account in to]
+    work = [jobs.delivery(row.id, account) for account in to]
     try:
-        kept = await node.store.add_transfer(row, [transfer], jobs, once)
+        kept = await node.store.add_transfer(row, [transfer], work, once)
     except Conflict:  # nothing names the packet
         with suppress(StorageError):
             await node.blobs.delete(blob)
@@ -190,15 +190,46 @@ async def deliver(node: Node, transfer_id: str, account: str) -> float | None:
         raise NotFound(f"{member.name} has published no endpoint yet")
     if await node.peers.announce(member.endpoint, token):
         reached(Failpoint.DELIVERY_ANNOUNCED)
-        assert transfer.blob is not None  # what was sealed here is here
-        start = await handover.header_size(node, transfer) if transfer.fair else 0
-        async with node.blobs.open(transfer.blob, start) as reader:
-            await node.peers.send_packet(member.endpoint, transfer_id, reader.info.size - start, reader.chunks)
+        await _send(node, transfer, account, member.endpoint)
         reached(Failpoint.DELIVERY_SENT)
     if transfer.fair:
         return await handover.release(node, transfer, account, member.endpoint)
     await node.store.set_delivery(transfer_id, account, DeliveryState.DELIVERED, None)
     return None
+
+
+async def _send(node: Node, transfer: StoredTransfer, account: str, endpoint: str) -> None:
+    """Send a packet; a large one goes on where it was cut off, at once for as long as it gets further each time."""
+    assert transfer.blob is not None  # what was sealed here is here
+    start = await handover.header_size(node, transfer) if transfer.fair else 0
+    offset = await node.peers.offset(endpoint, transfer.id) if transfer.size > PART else 0
+    while True:
+        try:
+            async with node.blobs.open(transfer.blob, start + offset) as reader:
+                chunks = _told(node, transfer.id, account, reader.chunks, offset)
+                # Somebody else may have brought more than all of it: without a byte more it is refused and thrown away.
+                left = max(0, reader.info.size - start - offset)
+                await node.peers.send_packet(endpoint, transfer.id, left, chunks, offset)
+            return
+        except NodeUnavailable:
+            if transfer.size <= PART:
+                raise
+            before, offset = offset, await node.peers.offset(endpoint, transfer.id)
+            if offset <= before:
+                raise
+
+
+async def _told(
+    node: Node, transfer_id: str, account: str, chunks: AsyncIterator[bytes], sent: int
+) -> AsyncIterator[bytes]:
+    """The same chunks; how far they are is noted about once a second."""
+    noted = time.monotonic()
+    async for chunk in chunks:
+        yield chunk
+        sent += len(chunk)
+        if time.monotonic() - noted > 1:
+            await node.store.set_sent(transfer_id, account, sent)
+            noted = time.monotonic()
 
 
 async def announced(node: Node, token: str) -> StoredTransfer:
@@ -223,6 +254,7 @@ async def announced(node: Node, token: str) -> StoredTransfer:
         raise LimitExceeded(f"packets of more than {node.limits.packet_size} bytes are not taken")
     address_on(node, said.issuer)
     await check_signer(node, said, node.now())
+    await node.store.wake(said.issuer)
     now = node.now()
     row = StoredTransfer(
         said.digest_text,
@@ -241,68 +273,6 @@ async def announced(node: Node, token: str) -> StoredTransfer:
     if kept.fair:
         await handover.announced_again(node, kept)
     return kept
-
-
-async def take_packet(node: Node, transfer_id: str, chunks: AsyncIterator[bytes]) -> StoredTransfer:
-    """Store the packet of an announced transfer; nothing is kept unless it is the one that the transfer names.
-
-    Of a fair one that is the payload alone: it is signed for, and its header comes later.
-
-    Raises:
-        NotFound: no such transfer was announced.
-        PacketError: it is not an age file, or its header does not open with this node's identity.
-        DigestMismatch: digest or size are not those of the transfer.
-    """
-    transfer = await node.store.transfer(transfer_id)
-    if transfer.direction is not Direction.RECEIVED:
-        raise NotFound("no such transfer was announced to this node")
-    if not transfer.wanted:
-        return transfer
-    raw = AsyncSource(chunks, asyncio.get_running_loop())
-    await raw.prime()
-    source = io.BufferedReader(raw, _CHUNK)
-    blob = handover.ciphertext_blob(transfer_id) if transfer.fair else handover.received_blob(transfer_id)
-    said = statement.parse(await _token(node, transfer_id)).body
-    assert isinstance(said, Transfer)
-
-    def copy(destination: Destination) -> None:
-        if not transfer.fair:
-            _copy_header(node, source, destination, said.header)
-        _copy_payload(source, destination, transfer)
-
-    with suppress(BlobExists):  # stored whole, and checked, by a delivery that was cut off before it was noted
-        await write_blob(node.blobs, blob, copy, raw)
-    if transfer.fair:
-        return await handover.sign_for(node, transfer, blob)
-    reached(Failpoint.PACKET_STORED)
-    kept = await node.store.set_packet(transfer_id, blob, [Job(f"open:{transfer_id}", "open", transfer_id)])
-    reached(Failpoint.PACKET_KEPT)
-    return kept
-
-
-def _copy_header(
-    node: Node, source: io.BufferedReader[AsyncSource], destination: Destination, header_digest: str | None
-) -> None:
-    header = read_header(source)
-    # Whoever knows the transfer could bring the packet under a header that does not open, ahead of its sender, and have
-    # it rejected for good, or never wanted again.
-    if header_digest is not None and str(sha256(header.raw)) != header_digest:
-        raise DigestMismatch("this is not the header that the transfer names")
-    if node.identity is not None:
-        open_header(header, [node.identity])
-    destination.write(memoryview(header.raw))
-
-
-def _copy_payload(source: io.BufferedReader[AsyncSource], destination: Destination, transfer: StoredTransfer) -> None:
-    hasher, size = hashlib.sha256(), 0
-    while data := source.read(_CHUNK):
-        hasher.update(data)
-        size += len(data)
-        if size > transfer.size:
-            break
-        destination.write(memoryview(data))
-    if size != transfer.size or "sha256:" + hasher.hexdigest() != transfer.packet:
-        raise DigestMismatch("this is not the packet that the transfer names: its size or digest differs")
 
 
 async def _token(node: Node, digest: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import structlog
@@ -18,7 +18,7 @@ import structlog
 from docex.core.state import DeliveryState, Job
 from docex.errors import DocexError
 from docex.failpoints import Failpoint, reached
-from docex.service import anchoring, fair, once, receipts, revocations, timestamps, transfers
+from docex.service import anchoring, arrivals, fair, once, receipts, revocations, timestamps, transfers
 from docex.service.node import Node, printable
 from keys import KeysError
 from storage import StorageError
@@ -28,6 +28,11 @@ LEASE = 20.0
 FIRST_RETRY = 1.0
 LAST_RETRY = 3600.0
 CONCURRENT = 8
+"""Jobs at a time that a worker does by itself."""
+CALLS = 32
+"""Jobs at a time that call other members' nodes: they mostly wait for them, and some for long."""
+CALLS_EACH = 8
+"""Of these, how many may call one member's node while not half of them are taken; then one, so that some are left."""
 
 log = structlog.get_logger(__name__)
 
@@ -36,11 +41,25 @@ async def run(node: Node, interval: float, clock: Callable[[], float] = time.tim
     """Work until cancelled: look for due jobs and for statements to anchor every ``interval`` seconds."""
     async with asyncio.TaskGroup() as group:  # ends when both have: jobs are given back before the database closes
         group.create_task(_repeat(lambda: anchoring.anchor_waiting(node), interval))
-        group.create_task(_work(node, interval, clock))
+        group.create_task(_work(node, interval, clock, _claim))
+        group.create_task(_work(node, interval, clock, _claim_calls))
         group.create_task(_repeat(lambda: once.sweep(node), once.SWEEP))
 
 
-async def _work(node: Node, interval: float, clock: Callable[[], float]) -> None:
+Claim = Callable[[Node, float, int], Awaitable[Sequence[Job]]]
+
+
+async def _claim(node: Node, now: float, busy: int) -> Sequence[Job]:
+    return await node.store.claim(now, LEASE, CONCURRENT - busy)
+
+
+async def _claim_calls(node: Node, now: float, busy: int) -> Sequence[Job]:
+    """Jobs that call other nodes, such that some which hang or are slow hold up none of the others."""
+    shared = await node.store.claim_calls(now, LEASE, CALLS // 2 - busy, CALLS_EACH)
+    return [*shared, *await node.store.claim_calls(now, LEASE, CALLS - busy - len(shared), 1)]
+
+
+async def _work(node: Node, interval: float, clock: Callable[[], float], take: Claim) -> None:
     busy: set[asyncio.Task[None]] = set()
     free = asyncio.Event()  # a job has ended: there is room for the next
 
@@ -49,7 +68,7 @@ async def _work(node: Node, interval: float, clock: Callable[[], float]) -> None
         free.set()
 
     async def claim() -> None:
-        for job in await node.store.claim(clock(), LEASE, CONCURRENT - len(busy)):
+        for job in await take(node, clock(), len(busy)):
             reached(Failpoint.JOB_CLAIMED)
             task = asyncio.create_task(work_on(node, job, clock))
             busy.add(task)
@@ -149,6 +168,7 @@ _HANDLERS: dict[str, Callable[[Node, str], Awaitable[float | None]]] = {
     "ask": fair.ask,
     "deliver": _deliver,
     "open": receipts.open_received,
+    "clean": arrivals.clean,
     "return": receipts.give_back,
     "revoke": revocations.record,
     timestamps.JOB: timestamps.fetch,

@@ -14,7 +14,7 @@ from docex.service.fsck import GRACE, Code, Keeping, check
 from docex.service.node import Node
 from docex.service.transfers import create
 from storage import BlobStore
-from tests.fixtures.paper_nodes import NewNode, account_of, deposited
+from tests.fixtures.paper_nodes import NewNode, account_of, deposited, jobs_due
 from tests.fixtures.stores import paths, source
 
 
@@ -60,7 +60,7 @@ async def test_damage_is_found_and_what_derives_is_mended(
     assert [each.subject for each in found.findings] == ["a version 2"]
     assert (await node.store.document("a")).version == 3
     assert len(await paths(node.blobs)) == 3
-    assert [job.argument for job in await node.store.claim(2**40, 60, 10)] == [f"{sent.id} {account_of('Maker')}"]
+    assert [job.argument for job in await jobs_due(node.store, 2**40, 60, 10)] == [f"{sent.id} {account_of('Maker')}"]
 
 
 async def test_states_follow_receipts(node: Node, engine: AsyncEngine) -> None:

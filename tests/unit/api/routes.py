@@ -88,6 +88,7 @@ def call(it: Stage, route: Route) -> tuple[str, dict[str, Any]]:
         ("POST", "/api/v1/deliveries"): {"content": it.incoming_token},
         ("PUT", "/api/v1/deliveries/{transfer}/packet"): {"content": it.packet},
         ("PUT", "/api/v1/deliveries/{transfer}/header"): {"content": it.packet[:100]},
+        ("PATCH", "/api/v1/deliveries/{transfer}/packet"): {"headers": {"upload-offset": "0"}, "content": it.packet},
         ("POST", "/api/v1/receipts"): {"content": receipt(it.maker, it.sent, [it.document.digest])},
         ("PUT", "/api/v1/documents/{path:path}"): {"content": b"new"},
         ("POST", "/api/v1/transfers"): {"json": {"documents": [it.document.path], "to": [it.maker.account]}},

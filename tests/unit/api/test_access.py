@@ -16,8 +16,10 @@ OPEN = {
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("POST", "/api/v1/deliveries"),
+    ("GET", "/api/v1/deliveries/{transfer}/packet"),
     ("PUT", "/api/v1/deliveries/{transfer}/packet"),
     ("PUT", "/api/v1/deliveries/{transfer}/header"),
+    ("PATCH", "/api/v1/deliveries/{transfer}/packet"),
     ("POST", "/api/v1/receipts"),
 }
 
@@ -28,7 +30,7 @@ def routes(node: Node) -> list[tuple[str, str]]:
 
 def test_the_open_routes_are_these_and_no_others(node: Node) -> None:
     assert set(routes(node)) >= OPEN
-    assert len(routes(node)) == 35
+    assert len(routes(node)) == 37
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ from docex.core import packet, proof, statement
 from docex.core.claims import Receipt
 from docex.core.state import DeliveryState, StoredTransfer
 from docex.core.statement import MAX_TOKEN_BYTES
-from docex.service import receipts, transfers
+from docex.service import arrivals, receipts, transfers
 from docex.service.anchoring import anchor_waiting
 from docex.service.node import Limits, Node
-from tests.fixtures.paper_nodes import NewNode, account_of, deposited, keys_of
+from tests.fixtures.paper_nodes import NewNode, account_of, broken, deposited, keys_of
 from tests.fixtures.problems import check_problem
 from tests.fixtures.statements import digest_of
-from tests.fixtures.stores import fetched, paths
+from tests.fixtures.stores import DATA, fetched, paths
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ def maker(new_node: NewNode) -> Node:
     return new_node("Maker")
 
 
-async def incoming(maker: Node, node: Node) -> tuple[StoredTransfer, str, bytes]:
+async def incoming(maker: Node, node: Node, content: bytes = b"content") -> tuple[StoredTransfer, str, bytes]:
     """A transfer from Maker to the node: its row, its statement and its packet."""
-    await deposited(maker, "a.pdf", b"content")
+    await deposited(maker, "a.pdf", content)
     transfer = await transfers.create(maker, ["a.pdf"], [node.account])
     stored = await maker.store.statement(transfer.id)
     assert stored is not None
@@ -90,6 +90,30 @@ async def test_a_packet_that_is_not_the_announced_one_is_refused_and_not_kept(
     check_problem(await stranger.put("/api/v1/deliveries/sha256:1/packet", content=data), 422, "request_invalid")
     assert await paths(node.blobs) == []
     assert (await stranger.put(url, content=data)).status_code == 201
+
+
+async def test_a_packet_that_was_cut_off_goes_on_where_head_says(
+    stranger: httpx.AsyncClient, node: Node, maker: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "PART", 64 << 10)
+    transfer, token, data = await incoming(maker, node, DATA[:300_000])
+    url = f"/api/v1/deliveries/{transfer.id}/packet"
+    check_problem(await stranger.get(url), 404, "not_found")
+    await stranger.post("/api/v1/deliveries", content=token)
+    with pytest.raises(ConnectionResetError):
+        await arrivals.receive(node, transfer.id, broken(data[:200_000]))
+    head = await stranger.head(url)
+    assert (head.status_code, head.content, head.headers["cache-control"]) == (204, b"", "no-store")
+    assert (head.headers["upload-offset"], head.headers["upload-complete"]) == (str(3 << 16), "?0")
+    check_problem(await stranger.put(url, content=data), 409, "offset_mismatch")
+    for offset in ("", "-1", "x", str(1 << 50)):
+        check_problem(await stranger.patch(url, content=b"", headers={"upload-offset": offset}), 422, "request_invalid")
+    here = {"upload-offset": str(3 << 16)}
+    check_problem(await stranger.patch(url, content=b"x", headers=here | {"upload-complete": "?0"}), 422, "usage")
+    answer = await stranger.patch(url, content=data[3 << 16 :], headers=here | {"upload-complete": "?1"})
+    assert (answer.status_code, answer.json()) == (201, {"id": transfer.id, "wanted": False})
+    head = await stranger.head(url)
+    assert (head.headers["upload-offset"], head.headers["upload-complete"]) == ("0", "?1")
 
 
 class TestSmall:

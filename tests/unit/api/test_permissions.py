@@ -24,8 +24,10 @@ OPEN: dict[Route, int] = {
     ("GET", "/livez"): 200,
     ("GET", "/readyz"): 200,
     ("POST", "/api/v1/deliveries"): 201,
+    ("GET", "/api/v1/deliveries/{transfer}/packet"): 204,
     ("PUT", "/api/v1/deliveries/{transfer}/packet"): 201,
     ("PUT", "/api/v1/deliveries/{transfer}/header"): 201,
+    ("PATCH", "/api/v1/deliveries/{transfer}/packet"): 201,
     ("POST", "/api/v1/receipts"): 201,
 }
 CLOSED: dict[Route, tuple[int, frozenset[Role]]] = {

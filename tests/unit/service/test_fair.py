@@ -20,7 +20,7 @@ from docex.core.state import BatchState, DeliveryState, EventKind, StoredTransfe
 from docex.core.statement import Statement
 from docex.db.store import SqlStore
 from docex.errors import Conflict, DigestMismatch, DocexError, Forbidden, NodeUnavailable, NotFound
-from docex.service import deposits, fair, proofs, receipts, transfers
+from docex.service import arrivals, deposits, fair, proofs, receipts, transfers
 from docex.service.anchoring import anchor_waiting
 from docex.service.findings import Code
 from docex.service.fsck import GRACE, Keeping, check
@@ -34,6 +34,7 @@ from tests.fixtures.paper_nodes import (
     account_of,
     deposited,
     endpoint_of,
+    jobs_due,
     key_id_of,
     keys_of,
     pieces,
@@ -74,7 +75,7 @@ async def offered(mine: Node, *to: Node, content: bytes = CONTENT) -> StoredTran
 
 async def work(node: Node, paper: Paper) -> int:
     """Do the jobs that are due, each as a worker does."""
-    due = await node.store.claim(paper.clock(), 60, 100)
+    due = await jobs_due(node.store, paper.clock(), 60, 100)
     for job in due:
         await work_on(node, job, paper.clock)
     return len(due)
@@ -315,9 +316,9 @@ async def test_the_ciphertext_brought_twice_at_once_has_one_receipt(mine: Node, 
     transfer = await offered(mine, maker)
     _, payload = await parts(mine, transfer)
     announced = await transfers.announced(maker, await token_of(mine, transfer.id))
-    first = await transfers.take_packet(maker, transfer.id, pieces(payload))
+    first = await arrivals.take_packet(maker, transfer.id, pieces(payload))
     again = await fair.sign_for(maker, announced, fair.ciphertext_blob(transfer.id))
-    assert again == first == await transfers.take_packet(maker, transfer.id, pieces(b"other"))
+    assert again == first == await arrivals.take_packet(maker, transfer.id, pieces(b"other"))
 
 
 async def test_a_node_that_lost_the_header_is_brought_it_again(mine: Node, maker: Node, paper: Paper) -> None:
@@ -327,7 +328,7 @@ async def test_a_node_that_lost_the_header_is_brought_it_again(mine: Node, maker
     await anchor(mine)
     # It says that it has it, and has not: as after a restored backup.
     await mine.store.set_delivery(transfer.id, maker.account, DeliveryState.DELIVERED, None)
-    for job in await mine.store.claim(2**40, 60, 10):
+    for job in await jobs_due(mine.store, 2**40, 60, 10):
         await mine.store.finish(job.key)
     await run(paper, mine, maker)
     await settled_once(mine, maker, transfer)
@@ -393,7 +394,7 @@ async def test_a_header_is_taken_behind_its_ciphertext_and_no_other(mine: Node, 
     await transfers.announced(maker, await token_of(mine, transfer.id))
     with pytest.raises(Conflict, match="the ciphertext of this transfer is not here"):
         await fair.take_header(maker, transfer.id, header)
-    await transfers.take_packet(maker, transfer.id, pieces(payload))
+    await arrivals.take_packet(maker, transfer.id, pieces(payload))
     other, _ = make_header([parse_recipient(keys_of("Maker")[1].recipient)])
     for wrong in (other, header[:-1], header + b"\n", b""):
         with pytest.raises(DigestMismatch, match="not the header that the transfer names"):
@@ -409,7 +410,7 @@ async def test_the_whole_packet_is_not_taken_for_a_ciphertext(mine: Node, maker:
     await transfers.announced(maker, await token_of(mine, transfer.id))
     for wrong in (header + payload, payload[:-1], payload + b"\0"):
         with pytest.raises(DigestMismatch):
-            await transfers.take_packet(maker, transfer.id, pieces(wrong))
+            await arrivals.take_packet(maker, transfer.id, pieces(wrong))
     assert await paths(maker.blobs) == []
 
 
@@ -423,7 +424,7 @@ async def test_a_header_that_opens_nothing_ends_in_a_signed_rejection(mine: Node
     )
     said = statement.issue(mine.signer, mine.account, claim, mine.now())
     await transfers.announced(maker, said.token)
-    await transfers.take_packet(maker, said.digest_text, pieces(payload))
+    await arrivals.take_packet(maker, said.digest_text, pieces(payload))
     await fair.take_header(maker, said.digest_text, header)
     await receipts.open_received(maker, said.digest_text)
     found = (await maker.store.transfer(said.digest_text)).deliveries[0]
@@ -482,7 +483,7 @@ async def test_a_sender_that_can_not_be_reached_is_named_as_the_reason(mine: Nod
     assert (found.error or "").startswith("the header did not come; last: node_unavailable: ")
     # The sender is back, without the receipt: it announces again, and is given it at once.
     paper.wire.cut.clear()
-    for job in await maker.store.claim(2**40, 60, 10):
+    for job in await jobs_due(maker.store, 2**40, 60, 10):
         await maker.store.finish(job.key)
     await run(paper, mine, maker)
     await settled_once(mine, maker, transfer)

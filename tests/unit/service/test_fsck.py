@@ -17,14 +17,14 @@ from docex.core.state import Batch, BatchState, DeliveryState, Job, StoredTransf
 from docex.core.transactions import Attempt, BlockRef, TransactionRequest, TransactionStatus
 from docex.db.store import SqlStore
 from docex.db.transactions import SqlTransactionStore
-from docex.service import deposits, fsck_packets, fsck_statements, fsck_transfers, transfers
+from docex.service import arrivals, deposits, fsck_packets, fsck_statements, fsck_transfers, transfers
 from docex.service.anchoring import anchor_waiting
 from docex.service.findings import MAX_LISTED
 from docex.service.fsck import GRACE, Code, Keeping, Report, check
 from docex.service.node import Node
 from docex.service.worker import work_on
 from storage import BlobNotFound
-from tests.fixtures.paper_nodes import NewNode, Paper, account_of, deposited, keys_of, pieces
+from tests.fixtures.paper_nodes import NewNode, Paper, account_of, deposited, jobs_due, keys_of, pieces
 from tests.fixtures.stores import DATA, fetched, paths, source
 
 Damage = Callable[..., int]
@@ -53,7 +53,7 @@ async def codes(node: Node, **options: Any) -> list[str]:
 
 
 async def work(node: Node) -> None:
-    for job in await node.store.claim(2**40, 60, 100):
+    for job in await jobs_due(node.store, 2**40, 60, 100):
         await work_on(node, job)
 
 
@@ -245,10 +245,29 @@ async def test_a_packet_that_arrived_and_was_not_noted_is_left_for_the_next_deli
     found = await check(keeping(maker, later=2 * GRACE), repair=True)
     assert (found.findings, found.counts["packets_arriving"]) == ((), 1)
     assert sent.blob is not None
-    taken = await transfers.take_packet(maker, sent.id, pieces(await fetched(mine.blobs, sent.blob)))
+    taken = await arrivals.take_packet(maker, sent.id, pieces(await fetched(mine.blobs, sent.blob)))
     assert taken.deliveries[0].state is DeliveryState.DELIVERED
     await work(maker)
     assert (await maker.store.transfer(sent.id)).deliveries[0].state is DeliveryState.ACCEPTED
+
+
+async def test_parts_of_a_packet_are_arriving_while_it_is_and_left_behind_once_it_is_here(
+    mine: Node, maker: Node, damage: Damage
+) -> None:
+    await deposited(mine, "a", b"content")
+    sent = await transfers.create(mine, ["a"], [account_of("Maker")])
+    await work(mine)
+    part = f"transfers/arriving/{sent.id[7:]}/{0:020}.part"
+    stray = f"transfers/arriving/{'0' * 64}/{0:020}.part"
+    for path in (part, stray):
+        await maker.blobs.put(path, pieces(b"x"))
+    found = await check(keeping(maker, later=2 * GRACE), repair=True)
+    assert (found.found, found.repaired) == ({"orphan": 2}, {"orphan": 2})
+    await maker.blobs.put(part, pieces(b"x"))
+    damage("UPDATE transfers SET blob = NULL", name="Maker")
+    found = await check(keeping(maker, later=2 * GRACE), repair=True)
+    assert found.counts["packets_arriving"] == 2
+    assert part in await paths(maker.blobs)
 
 
 async def test_a_packet_that_is_named_meanwhile_is_not_removed(mine: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from docex.errors import (
     SignatureInvalid,
     StatementInvalid,
 )
-from docex.service import deposits, receipts, transfers
+from docex.service import arrivals, deposits, receipts, transfers
 from docex.service.node import CLOCK_SKEW, Limits, Node
 from storage import BlobNotFound
 from tests.fixtures.paper_nodes import (
@@ -40,6 +40,7 @@ from tests.fixtures.paper_nodes import (
     Paper,
     account_of,
     deposited,
+    jobs_due,
     key_id_of,
     keys_of,
     pieces,
@@ -235,7 +236,7 @@ class Forger:
         )
         said = statement.issue(self.node.signer, self.node.account, claim, self.node.now())
         transfer = await transfers.announced(maker, said.token)
-        return await transfers.take_packet(maker, transfer.id, pieces(data))
+        return await arrivals.take_packet(maker, transfer.id, pieces(data))
 
 
 async def rejected(maker: Node, transfer: StoredTransfer) -> str:
@@ -450,7 +451,7 @@ async def test_a_receipt_signed_away_from_the_node_is_kept_and_passed_on(mine: N
     claim = Receipt(transfer.id, transfer.packet, (digest_of("content of quality/0.pdf"),), "accepted")
     taken = await receipts.take(maker, signed(maker, claim).token)
     assert taken.deliveries[0].state is DeliveryState.ACCEPTED
-    jobs = await maker.store.claim(maker.now(), 60, 10)
+    jobs = await jobs_due(maker.store, maker.now(), 60, 10)
     assert {each.kind for each in jobs} == {"open", "return"}
     await receipts.give_back(maker, transfer.id)
     assert (await mine.store.transfer(transfer.id)).deliveries[0].receipt == taken.deliveries[0].receipt

@@ -28,7 +28,7 @@ from docex.service.anchoring import anchor_waiting
 from docex.service.node import Node
 from docex.service.revocations import LAST_TIME, WAIT, TakenBack, record, revoke, taken_back
 from docex.service.worker import LEASE, work_on
-from tests.fixtures.paper_nodes import START, UNAVAILABLE, NewNode, Paper, deposited
+from tests.fixtures.paper_nodes import START, UNAVAILABLE, NewNode, Paper, deposited, jobs_due
 from tests.fixtures.statements import MINE, MINE_ACCOUNT, NOW, digest_of, document_statement, stored_document
 
 
@@ -50,7 +50,7 @@ async def anchored(node: Node, path: str = "a") -> str:
 
 
 async def jobs(node: Node, at: float) -> list[Job]:
-    return list(await node.store.claim(at, LEASE, 100))
+    return list(await jobs_due(node.store, at, LEASE, 100))
 
 
 def claim_of(said: Statement) -> Revocation:
@@ -259,7 +259,7 @@ async def test_a_revocation_is_kept_with_its_jobs(sql_store: SqlStore) -> None:
     await sql_store.add_revocation(said.digest_text, revocation, [job])
     (found,) = await sql_store.taking_back([said.digest_text, revocation.digest_text])
     assert (found.digest, found.token) == (revocation.digest_text, revocation.token)
-    assert [each.key for each in await sql_store.claim(time.time() + 1, LEASE, 10)] == ["revoke:1"]
+    assert [each.key for each in await jobs_due(sql_store, time.time() + 1, LEASE, 10)] == ["revoke:1"]
 
 
 async def test_of_revocations_written_at_once_one_is_kept(sql_store: SqlStore) -> None:

@@ -29,10 +29,21 @@ from docex.errors import (
     StatementInvalid,
     UsageError,
 )
-from docex.service import deposits, receipts, transfers
+from docex.service import arrivals, deposits, receipts, transfers
 from docex.service.node import CLOCK_SKEW, Node
 from storage import StorageUnavailable
-from tests.fixtures.paper_nodes import NETWORK, NewNode, Paper, account_of, deposited, key_id_of, keys_of, pieces, whole
+from tests.fixtures.paper_nodes import (
+    NETWORK,
+    NewNode,
+    Paper,
+    account_of,
+    deposited,
+    jobs_due,
+    key_id_of,
+    keys_of,
+    pieces,
+    whole,
+)
 from tests.fixtures.statements import digest_of
 from tests.fixtures.stores import DATA, fetched, paths
 
@@ -76,7 +87,7 @@ async def test_a_transfer_is_sealed_signed_and_waits_for_its_delivery(mine: Node
     assert [(each.account, each.key) for each in claim.to] == [(maker.account, key_id_of("Maker"))]
     assert (transfer.direction, transfer.peer, transfer.created) == (Direction.SENT, mine.account, paper.clock())
     assert [(each.account, each.state) for each in transfer.deliveries] == [(maker.account, DeliveryState.PENDING)]
-    (job,) = await mine.store.claim(paper.clock(), 60, 10)
+    (job,) = await jobs_due(mine.store, paper.clock(), 60, 10)
     assert (job.kind, job.argument) == ("deliver", f"{transfer.id} {maker.account}")
 
 
@@ -100,7 +111,7 @@ async def test_many_addressees_share_one_packet(mine: Node, maker: Node, new_nod
     third = new_node("Third")
     transfer = await sent(mine, maker.account, third.account)
     assert [each.account for each in transfer.deliveries] == [maker.account, third.account]
-    assert len(await mine.store.claim(paper.clock(), 60, 10)) == 2
+    assert len(await jobs_due(mine.store, paper.clock(), 60, 10)) == 2
     assert [each for each in await paths(mine.blobs) if each.startswith("transfers/")] == [transfer.blob]
 
 
@@ -173,7 +184,7 @@ async def test_a_transfer_that_is_cancelled_at_any_moment_is_made_whole_or_not_a
         await asyncio.wait_for(creating, 10)
     for transfer in await mine.store.transfers(None, None, 10):
         assert len(await packet_of(mine, transfer)) > transfer.size
-        assert len(await mine.store.claim(mine.now(), 60, 10)) == 1
+        assert len(await jobs_due(mine.store, mine.now(), 60, 10)) == 1
     counts = await mine.store.counts()
     assert counts["statements"] == 1 + counts["transfers"]
 
@@ -218,7 +229,7 @@ async def test_a_node_that_has_the_packet_does_not_get_it_again(mine: Node, make
 
 
 async def test_deliveries_at_once_are_one_transfer(mine: Node, maker: Node) -> None:
-    transfer = await sent(mine, content=DATA)
+    transfer = await sent(mine, content=DATA[:2_000_000])
     await asyncio.gather(*(transfers.deliver(mine, transfer.id, maker.account) for _ in range(6)))
     counts = await maker.store.counts()
     assert (counts["transfers"], counts["jobs"], counts["statements"]) == (1, 1, 1)
@@ -344,7 +355,7 @@ async def test_the_sender_can_not_be_made_to_receive_its_own_transfer(mine: Node
     with pytest.raises(Forbidden, match="not addressed"):
         await transfers.announced(mine, await token_of(mine, transfer))
     with pytest.raises(NotFound, match="no such transfer was announced"):
-        await transfers.take_packet(mine, transfer.id, pieces(b""))
+        await arrivals.take_packet(mine, transfer.id, pieces(b""))
 
 
 # --- taking the packet -----------------------------------------------------------------------------------------------
@@ -353,7 +364,7 @@ async def test_the_sender_can_not_be_made_to_receive_its_own_transfer(mine: Node
 async def test_a_packet_nobody_announced_is_refused(mine: Node, maker: Node) -> None:
     transfer = await sent(mine)
     with pytest.raises(NotFound, match="there is no transfer"):
-        await transfers.take_packet(maker, transfer.id, pieces(await packet_of(mine, transfer)))
+        await arrivals.take_packet(maker, transfer.id, pieces(await packet_of(mine, transfer)))
     assert await paths(maker.blobs) == []
 
 
@@ -370,8 +381,8 @@ async def test_a_stranger_s_header_does_not_take_the_place_of_the_sender_s(
     stranger = parse_recipient(keys_of("Stranger")[1].recipient)
     forged = make_header([stranger])[0] + data[len(header) :]
     with pytest.raises(DigestMismatch, match="header"):
-        await transfers.take_packet(maker, transfer.id, pieces(forged))
-    await transfers.take_packet(maker, transfer.id, pieces(data))  # the sender's own is still taken
+        await arrivals.take_packet(maker, transfer.id, pieces(forged))
+    await arrivals.take_packet(maker, transfer.id, pieces(data))  # the sender's own is still taken
 
 
 async def test_a_packet_that_was_stored_but_not_noted_is_taken(mine: Node, maker: Node) -> None:
@@ -380,9 +391,9 @@ async def test_a_packet_that_was_stored_but_not_noted_is_taken(mine: Node, maker
     await transfers.announced(maker, await token_of(mine, transfer))
     data = await packet_of(mine, transfer)
     await maker.blobs.put(f"transfers/received/{transfer.id[7:]}.age", pieces(data))
-    taken = await transfers.take_packet(maker, transfer.id, pieces(data))
+    taken = await arrivals.take_packet(maker, transfer.id, pieces(data))
     assert taken.blob == f"transfers/received/{transfer.id[7:]}.age"
-    assert await transfers.take_packet(maker, transfer.id, pieces(b"not read any more")) == taken
+    assert await arrivals.take_packet(maker, transfer.id, pieces(b"not read any more")) == taken
 
 
 async def test_a_node_without_identity_takes_what_it_can_not_open(mine: Node, new_node: NewNode) -> None:
@@ -402,7 +413,7 @@ async def test_a_sender_that_breaks_off_leaves_nothing(mine: Node, maker: Node) 
         raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
-        await transfers.take_packet(maker, transfer.id, half())
+        await arrivals.take_packet(maker, transfer.id, half())
     assert await paths(maker.blobs) == []
     assert (await maker.store.transfer(transfer.id)).blob is None
 
@@ -420,7 +431,7 @@ async def test_more_bytes_than_announced_are_not_read_to_their_end(mine: Node, m
             yield bytes(1 << 20)
 
     with pytest.raises(DigestMismatch):
-        await asyncio.wait_for(transfers.take_packet(maker, transfer.id, endless()), 10)
+        await asyncio.wait_for(arrivals.take_packet(maker, transfer.id, endless()), 10)
     assert given < 8 << 20
 
 

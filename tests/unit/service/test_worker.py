@@ -15,7 +15,7 @@ from docex.service import transfers, worker
 from docex.service.node import Node
 from docex.service.worker import LAST_RETRY, LEASE, run, work_on
 from storage import StorageUnavailable
-from tests.fixtures.paper_nodes import NewNode, Paper, account_of, deposited
+from tests.fixtures.paper_nodes import NewNode, Paper, account_of, deposited, jobs_due
 from tests.fixtures.statements import NOW, stored_transfer, transfer_statement
 
 
@@ -37,7 +37,7 @@ JOB = Job("open:1", "open", "1")
 
 
 async def due(node: Node, at: float) -> list[str]:
-    return [each.key for each in await node.store.claim(at, LEASE, 100)]
+    return [each.key for each in await jobs_due(node.store, at, LEASE, 100)]
 
 
 class HandlerError(Exception):
@@ -92,7 +92,7 @@ async def test_a_failed_delivery_is_shown_with_its_reason(node: Node, new_node: 
     maker = new_node("Maker")
     await deposited(node, "a", b"content")
     transfer = await transfers.create(node, ["a"], [maker.account])
-    (job,) = await node.store.claim(NOW + 5000, LEASE, 10)
+    (job,) = await jobs_due(node.store, NOW + 5000, LEASE, 10)
     paper.wire.nodes.clear()
     await work_on(node, job)
     (delivery,) = (await node.store.transfer(transfer.id)).deliveries
@@ -108,7 +108,7 @@ async def test_hostile_words_of_another_node_are_kept_harmless(node: Node, paper
     maker = new_node("Maker")
     await deposited(node, "a", b"content")
     transfer = await transfers.create(node, ["a"], [maker.account])
-    (job,) = await node.store.claim(NOW + 5000, LEASE, 10)
+    (job,) = await jobs_due(node.store, NOW + 5000, LEASE, 10)
     await work_on(replace(node, peers=Hostile()), job)  # type: ignore[arg-type]
     error = (await node.store.transfer(transfer.id)).deliveries[0].error
     assert error is not None
@@ -133,7 +133,7 @@ async def test_a_worker_that_is_stopped_gives_its_job_back_at_once(node: Node, m
 
     handle(monkeypatch, handler)
     await add(node, JOB)
-    (job,) = await node.store.claim(NOW + 5000, LEASE, 1)
+    (job,) = await jobs_due(node.store, NOW + 5000, LEASE, 1)
     working = asyncio.create_task(work_on(node, job, lambda: NOW + 5000))
     await started.wait()
     working.cancel()
@@ -154,7 +154,7 @@ async def test_a_job_that_takes_longer_than_its_lease_is_kept(node: Node, monkey
 
     handle(monkeypatch, handler)
     await add(node, JOB)
-    (job,) = await node.store.claim(time.time() + 10_000, 0.3 - 10_000, 1)
+    (job,) = await jobs_due(node.store, time.time() + 10_000, 0.3 - 10_000, 1)
     await work_on(node, job)
     assert taken == []
     assert (await node.store.counts())["jobs"] == 0
@@ -188,7 +188,7 @@ async def test_where_the_outcome_can_not_be_noted_the_lease_brings_the_job_back(
 
     handle(monkeypatch, handler)
     await add(node, JOB)
-    (job,) = await node.store.claim(NOW + 5000, LEASE, 1)
+    (job,) = await jobs_due(node.store, NOW + 5000, LEASE, 1)
     with capture_logs() as logs, suppress(asyncio.CancelledError):
         await work_on(replace(node, store=Forgetful(node)), job)  # type: ignore[arg-type]
     assert {"job_not_noted"} <= {each["event"] for each in logs}
