@@ -55,7 +55,11 @@ class Events:
         self._listeners: dict[str, _Listener] = {}
         self._following: asyncio.Task[None] | None = None
         self._server = socketio.AsyncServer(
-            async_mode="asgi", ping_interval=20, ping_timeout=30, max_http_buffer_size=_MAX_MESSAGE
+            async_mode="asgi",
+            ping_interval=20,
+            ping_timeout=30,
+            max_http_buffer_size=_MAX_MESSAGE,
+            http_compression=False,  # what is compressed can't be translated
         )
         self._server.on("connect", self._connect)
         self._server.on("disconnect", self._disconnect)
