@@ -1,4 +1,4 @@
-"""Documents that other programs put into the container, in clear: taken in as deposits (docs/adr/0004).
+"""Documents that other programs put into the container, in clear: taken in as deposits (docs/adr/0006).
 
 What lies under ``incoming/`` in this node's storage is no document of the node yet: nobody signed or encrypted it.
 Taking it in deposits it under the rest of its path and then removes it there.
