@@ -218,7 +218,7 @@ def _show_transfer(view: dict[str, Any], as_json: bool) -> None:
     for each in view["deliveries"]:
         output.line(f"{each['account']}: {each['state']}" + (f" ({each['error']})" if each["error"] else ""))
         if each["ciphertext_receipt"]:
-            output.pairs([("receipt of the ciphertext", each["ciphertext_receipt"])], indent="  ")
+            output.pairs([("received", each["ciphertext_receipt"])], indent="  ")
         if each["receipt"]:
             output.pairs([("receipt", each["receipt"])], indent="  ")
 
@@ -229,7 +229,12 @@ def acknowledge(
     keystore: KeystoreFolder = None,
     passphrase_file: PassphraseFile = None,
     reject: Annotated[
-        str | None, typer.Option("--reject", metavar="REASON", help="Open, keep nothing, and sign a rejection.")
+        str | None,
+        typer.Option(
+            "--reject",
+            metavar="REASON",
+            help="Open, keep nothing, and sign a rejection; unopened if its header is missing.",
+        ),
     ] = None,
     force: Force = False,
     node: NodeOption = DEFAULT_NODE,
@@ -247,7 +252,9 @@ def acknowledge(
         received = client.json("GET", f"transfers/{quote(transfer_id)}")
         if received["direction"] != "received":
             raise UsageError("this transfer was sent by this node: it is for its addressees to acknowledge")
-        opened = _open(client, received, [opened_keystore.identity], out, keep=reject is None, force=force)
+        opened: tuple[str, ...] = ()
+        if reject is None or received["arrived"]:  # what its sender withholds can be rejected as it is
+            opened = _open(client, received, [opened_keystore.identity], out, keep=reject is None, force=force)
         claim = (
             Receipt(received["id"], received["packet"], opened, "accepted")
             if reject is None

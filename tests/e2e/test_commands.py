@@ -176,6 +176,23 @@ def test_a_recipient_can_reject(network: Shell) -> None:
         assert time.monotonic() < until
 
 
+def test_a_recipient_signs_for_the_ciphertext_before_it_can_open_it(network: Shell) -> None:
+    (network.folder / "fair.txt").write_bytes(b"first the receipt")
+    network.run("deposit", "fair.txt")
+    sent = json.loads(
+        network.run("transfer", "fair.txt", "--to", public(network, "retail")["account"], "--fair", "--json")
+    )
+    assert (sent["fair"], sent["deliveries"][0]["ciphertext_receipt"]) == (True, None)
+    at_retail = ("--node", network.environment["RETAIL"], "--token-file", "retail-data/api-token")
+    until = time.monotonic() + 60
+    while all(each["id"] != sent["id"] or not each["arrived"] for each in received(network, at_retail)):
+        assert time.monotonic() < until
+    signed = json.loads(network.run("transfers", sent["id"], "--json"))["deliveries"][0]["ciphertext_receipt"]
+    assert f"received {signed}" in " ".join(network.run("transfers", sent["id"]).split())
+    network.run("acknowledge", sent["id"], "--keystore", "retail", "-o", "fair", *at_retail)
+    assert (network.folder / "fair/fair.txt").read_bytes() == b"first the receipt"
+
+
 def received(network: Shell, at: tuple[str, ...]) -> list[dict[str, object]]:
     found: list[dict[str, object]] = json.loads(network.run("transfers", "--json", *at))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.support import failure, run, tree
+from tests.unit.cli.support import failure, make_member, run, tree
 
 DIGEST = "sha256:" + "0" * 64
 PROBLEM = b'{"type": "urn:docex:problem:not_found", "detail": "no such document"}'
@@ -151,3 +152,14 @@ ENDPOINTS = ["http://host/?", "http://host?", "http://host#", "http://user@host"
 @pytest.mark.parametrize("endpoint", [*ENDPOINTS, "ftp://x", "", "http://["])
 def test_members_do_not_publish_an_endpoint_that_no_one_would_call(endpoint: str) -> None:
     failure(run("members", "publish", f"--endpoint={endpoint}", "--keystore", "absent"), "usage", 2)
+
+
+def test_what_its_sender_withholds_is_rejected_unopened(here: Path) -> None:
+    member = make_member(here, "maker")
+    received = {"id": DIGEST, "direction": "received", "packet": DIGEST, "arrived": False}
+    with answering(200, json.dumps(received).encode()) as url:
+        words = ("acknowledge", DIGEST, "--keystore", member.keystore, "-o", "documents", "--node", url)
+        result = run(*words, "--reject", "the header did not come", DOCEX_API_TOKEN="t" * 40)
+        assert result.exit_code == 0, result.output
+        assert "rejected: the signed receipt is on the node" in result.stderr
+        assert not (here / "documents").exists()
