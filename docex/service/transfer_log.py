@@ -25,8 +25,8 @@ from docex.service.node import Node
 
 MAX_LINES = 1000
 MAX_OFFSET = 1000
-_STATUS: Mapping[DeliveryState, str] = MappingProxyType(
-    {DeliveryState.ACCEPTED: "received", DeliveryState.REJECTED: "failed"}
+_STATUS: Mapping[str, str] = MappingProxyType(
+    {DeliveryState.ACCEPTED: "received", DeliveryState.REJECTED: "failed", EventKind.EXPIRED: "failed"}
 )
 _EVENTS: Mapping[tuple[Direction, EventKind], str] = MappingProxyType(
     {

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+import socketio
 
 from docex.api.kaleido import engine3, events
 from docex.core.access import Role
@@ -113,17 +114,22 @@ async def test_nobody_listens_without_a_credential(stranger: httpx.AsyncClient, 
         assert (await client.get("/socket.io/?EIO=3&transport=polling&sid=x")).status_code == 400
 
 
-async def test_a_key_that_is_revoked_hears_no_more(url: str, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_key_that_is_revoked_hears_no_more(
+    url: str, node: Node, maker: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(events, "CHECKED", 0.0)
+    await deposited(node, "a", b"content")
     made = await api_keys.make(node, "for a while", [Role.AUDITOR])
-    async with bearing(url, made.text) as client:
-        await Listener(client, 4).join()
-        async with bearing(url, TOKEN) as other:
-            await Listener(other, 4).join()
-            application = client.get("/socket.io/?EIO=4&transport=polling")
-            assert (await application).status_code == 200
-            await api_keys.revoke(node, made.key.id)
-            check_problem(await client.get("/socket.io/?EIO=4&transport=polling"), 401, "unauthorised")
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    async with socketio.AsyncSimpleClient(reconnection=False) as client:
+        headers = {"Authorization": f"Bearer {made.text}"}
+        await client.connect(url, headers=headers, transports=["websocket"])
+        client.client.on("disconnect", lambda: heard.put_nowait("disconnect"), namespace="/")
+        await transfers.create(node, ["a"], [maker.account])
+        name, _ = await client.receive(timeout=60)
+        assert name == "document_sent"
+        await api_keys.revoke(node, made.key.id)
+        assert await asyncio.wait_for(heard.get(), 60) == "disconnect"
 
 
 async def test_there_are_only_so_many_listeners(url: str, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

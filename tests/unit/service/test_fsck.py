@@ -616,3 +616,22 @@ async def test_all_pages_are_read(mine: Node, monkeypatch: pytest.MonkeyPatch, d
         await mine.blobs.delete(blob)
     found = await check(keeping(mine))
     assert found.found == {"newest_version": 5, "stuck": 5, "packet_missing": 10}
+
+
+async def test_a_document_that_was_removed_is_still_all_there(mine: Node) -> None:
+    await deposited(mine, "a", b"first")
+    await deposited(mine, "a", b"second")
+    await deposits.remove(mine, "a")
+    await deposited(mine, "a", b"third")
+    await deposits.remove(mine, "a")
+    report = await check(keeping(mine), deep=True)
+    assert (report.findings, report.counts["documents"], report.counts["packets"]) == ((), 3, 3)
+
+
+async def test_what_a_cut_upload_left_is_removed_and_what_waits_in_the_container_is_not(mine: Node) -> None:
+    for path in ("uploads/1.age", "incoming/a"):
+        await mine.blobs.put(path, pieces(b"content"))
+    assert await codes(mine) == []
+    report = await check(keeping(mine, later=GRACE + 60), repair=True)
+    assert [(each.code, each.subject) for each in report.findings] == [(Code.ORPHAN, "uploads/1.age")]
+    assert await paths(mine.blobs) == ["incoming/a"]
