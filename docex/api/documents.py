@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -26,6 +26,22 @@ from docex.service.revocations import TakenBack
 router = APIRouter(prefix="/api/v1/documents", tags=["documents"], dependencies=[People])
 
 _DEFAULT_MEDIA_TYPE = "application/octet-stream"
+_DEPOSIT_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "`content_digest_mismatch` or `header_invalid`: nothing is kept, here and below"},
+    409: {"description": "`request_under_way`: the same request, by its Idempotency-Key, is still being worked on"},
+    411: {"description": "`length_required`: there is no Content-Length"},
+    412: {"description": "`precondition_failed`: the newest version is not what If-Match or If-None-Match asks for"},
+    413: {"description": "`limit_exceeded`: the document is larger than this node takes"},
+    415: {"description": "`encoding_unknown`: there is a Content-Encoding"},
+    422: {"description": "`name_invalid`, `statement_invalid`, `usage`, `idempotency_key_reused` or `request_invalid`"},
+}
+_READ_ANSWERS: dict[int | str, dict[str, Any]] = {
+    206: {"description": "the part that Range asks for"},
+    304: {"description": "If-None-Match names this version"},
+    404: {"description": "`not_found`: there is no such document, or not in this version"},
+    412: {"description": "`precondition_failed`: If-Match does not name this version"},
+    416: {"description": "`range_not_satisfiable`: it has no such part; Content-Range tells its size"},
+}
 
 
 @router.get("")
@@ -48,7 +64,7 @@ async def list_documents(
     return DocumentPage(documents=views, next=more)
 
 
-@router.put("/{path:path}", status_code=201)
+@router.put("/{path:path}", status_code=201, responses=_DEPOSIT_PROBLEMS)
 async def deposit(
     node: NodeOf,
     caller: CallerOf,
@@ -93,7 +109,7 @@ async def deposit(
     return DocumentView.of(stored, TakenBack())
 
 
-@router.get("/{path:path}", response_class=StreamingResponse)
+@router.get("/{path:path}", response_class=StreamingResponse, responses=_READ_ANSWERS)
 async def read(
     node: NodeOf,
     caller: CallerOf,

@@ -3,13 +3,15 @@
 import base64
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import httpx
 import pytest
 
+from docex.api.app import make_app
 from docex.core.access import Role
 from docex.service import transfers
-from docex.service.node import Node
+from docex.service.node import Limits, Node
 from tests.fixtures.paper_nodes import NewNode, deposited, pieces
 from tests.fixtures.problems import check_problem
 from tests.fixtures.stores import DATA, fetched
@@ -156,8 +158,6 @@ async def test_a_packet_comes_in_parts_too(client: httpx.AsyncClient, node: Node
 
 
 async def test_head_of_every_route_says_what_get_would(url: str, node: Node, new_node: NewNode) -> None:
-    from docex.api.app import make_app
-
     it = await stage(node, new_node("Maker"))
     paths = [call(it, each)[0] for each in routes_of(make_app(node, "t", interval=1)) if each[0] == "GET"]
     async with bearing(url, TOKEN) as client:
@@ -246,8 +246,6 @@ async def test_other_bodies_are_checked_too(client: httpx.AsyncClient, node: Nod
 
 async def test_no_more_is_taken_than_the_limit_and_one_chunk(node: Node) -> None:
     """Sent in chunks, without a length: only the bytes that came tell."""
-    from docex.api.app import make_app
-
     taken = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -263,3 +261,19 @@ async def test_no_more_is_taken_than_the_limit_and_one_chunk(node: Node) -> None
             taken = 0
             check_problem(await client.post(f"/api/v1/{path}", content=endless()), 413, "limit_exceeded")
             assert limit < taken <= limit + 60_000
+
+
+async def test_of_what_is_announced_as_too_large_nothing_is_taken(node: Node) -> None:
+    taken = 0
+
+    async def content() -> AsyncIterator[bytes]:
+        nonlocal taken
+        taken += 1
+        yield bytes(1001)
+
+    small = replace(node, limits=Limits(document_size=1000))
+    transport = httpx.ASGITransport(app=make_app(small, "token", interval=1))
+    headers = {"authorization": "Bearer token", "content-length": "1001"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://node", headers=headers) as client:
+        check_problem(await client.put(URL, content=content()), 413, "limit_exceeded")
+    assert taken == 0
