@@ -33,6 +33,9 @@ class NodeSettings(BaseSettings):
     confirmations: int = Field(3, ge=1, le=1000, description="blocks on top of an anchor before it is final")
     interval: float = Field(0.25, gt=0, le=60, description="seconds between two looks for work")
     max_document_size: int = Field(16 << 30, gt=0, description="bytes of the largest document taken")
+    transfer_patience: int | None = Field(
+        None, ge=60, description="seconds after which a transfer without a receipt expires; never by default"
+    )
     header_patience: int = Field(
         7 * 24 * 3600, ge=0, description="seconds to ask for the header of a fair transfer before it is withheld"
     )

@@ -100,6 +100,7 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
             limits=Limits(
                 document_size=settings.max_document_size,
                 header_patience=settings.header_patience,
+                transfer_patience=settings.transfer_patience,
                 remember_requests=settings.remember_requests,
                 scrapers=parse_ranges(settings.metrics_networks),
             ),

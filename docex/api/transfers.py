@@ -52,7 +52,13 @@ async def create_transfer(
 
     async def work(once: Once | None) -> StoredTransfer:
         return await transfers.create(
-            node, wanted.documents, wanted.to, fair=wanted.fair, within=caller.folders, once=once
+            node,
+            wanted.documents,
+            wanted.to,
+            fair=wanted.fair,
+            expires=wanted.expires,
+            within=caller.folders,
+            once=once,
         )
 
     named = request_once(request, caller, idempotency_key, content)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from docex.core.state import Event, EventKind, StoredDocument, StoredTransfer
+from docex.core.state import Delivery, DeliveryState, Event, EventKind, StoredDocument, StoredTransfer
 from docex.service.revocations import LAST_TIME, TakenBack
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", examples=["sha256:" + "ab" * 32])]
@@ -69,6 +69,7 @@ class DeliveryView(BaseModel):
     account: str
     state: str
     attempts: int
+    sent: int
     error: str | None
     receipt: Digest | None
     ciphertext_receipt: Digest | None
@@ -90,6 +91,7 @@ class TransferView(BaseModel):
     fair: bool
     arrived: bool
     created: datetime
+    expires: datetime | None
     deliveries: list[DeliveryView]
 
     @classmethod
@@ -105,11 +107,13 @@ class TransferView(BaseModel):
             fair=transfer.fair,
             arrived=transfer.blob is not None,
             created=when(transfer.created),
+            expires=None if transfer.expires is None else when(transfer.expires),
             deliveries=[
                 DeliveryView(
                     account=each.account,
                     state=each.state,
                     attempts=each.attempts,
+                    sent=_sent(transfer, each),
                     error=each.error,
                     receipt=each.receipt,
                     ciphertext_receipt=each.ciphertext_receipt,
@@ -118,6 +122,12 @@ class TransferView(BaseModel):
                 for each in transfer.deliveries
             ],
         )
+
+
+def _sent(transfer: StoredTransfer, delivery: Delivery) -> int:
+    """Bytes of the packet that are known to be with the addressee, not counting its header."""
+    on_its_way = delivery.state in (DeliveryState.PENDING, DeliveryState.EXPIRED)
+    return min(delivery.sent, transfer.size) if on_its_way else transfer.size
 
 
 class TransferPage(BaseModel):
@@ -160,7 +170,8 @@ class History(BaseModel):
 class TransferRequest(BaseModel):
     """Documents (paths, or digests of documents or of their statements) to hand to members (CAIP-10 accounts).
 
-    With ``fair``, each member signs for the ciphertext before it gets what opens it.
+    With ``fair``, each member signs for the ciphertext before it gets what opens it. ``expires``: seconds since the
+    epoch, when deliveries without a receipt are given up.
     """
 
     model_config = {"extra": "forbid"}
@@ -168,6 +179,7 @@ class TransferRequest(BaseModel):
     documents: list[str] = Field(min_length=1, max_length=10_000)
     to: list[str] = Field(min_length=1, max_length=100)
     fair: bool = False
+    expires: int | None = Field(default=None, ge=1, le=LAST_TIME, strict=True)
 
 
 class RevocationRequest(BaseModel):

@@ -30,6 +30,9 @@ class DeliveryState(StrEnum):
     """The recipient's node has the packet; no receipt yet."""
     ACCEPTED = "accepted"
     REJECTED = "rejected"
+    EXPIRED = "expired"
+    """On the sender's node: its time ran out before a receipt came, and it is not delivered any more. A receipt that
+    comes late is kept all the same, and says what became of it: what was signed is evidence."""
 
 
 class BatchState(StrEnum):
@@ -120,7 +123,8 @@ class Delivery:
 class StoredTransfer:
     """A transfer sent or received; ``id`` is the digest of its statement. ``blob`` is set once the packet is here.
 
-    Of a ``fair`` one that was received, ``ciphertext`` is where the payload is until its header comes.
+    Of a ``fair`` one that was received, ``ciphertext`` is where the payload is until its header comes. ``expires`` is
+    when one that was sent is given up.
     """
 
     id: str
@@ -134,6 +138,7 @@ class StoredTransfer:
     deliveries: tuple[Delivery, ...] = ()
     fair: bool = False
     ciphertext: str | None = None
+    expires: int | None = None
 
     @property
     def wanted(self) -> bool:

@@ -96,6 +96,7 @@ class TransferRow(Base):
     blob: Mapped[str | None] = mapped_column(String(1400), index=True)
     fair: Mapped[bool]
     ciphertext: Mapped[str | None] = mapped_column(String(1400), index=True)
+    expires: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class TransferDocumentRow(Base):

@@ -125,6 +125,7 @@ def transfer(row: TransferRow, documents: Sequence[str], deliveries: Sequence[De
         ),
         fair=row.fair,
         ciphertext=row.ciphertext,
+        expires=row.expires,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import delete, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,7 +23,7 @@ from docex.core.statement import Statement
 from docex.db import rows
 from docex.db import within as bounds
 from docex.db.events import EventTables
-from docex.db.models import DeliveryRow, StatementRow, TransferDocumentRow, TransferRow
+from docex.db.models import DeliveryRow, JobRow, StatementRow, TransferDocumentRow, TransferRow
 from docex.errors import Conflict, NotFound
 
 
@@ -61,6 +61,7 @@ class TransferTables(EventTables):
                 size=transfer.size,
                 created=transfer.created,
                 blob=transfer.blob,
+                expires=transfer.expires,
                 fair=transfer.fair,
                 ciphertext=transfer.ciphertext,
             )
@@ -171,6 +172,17 @@ class TransferTables(EventTables):
                 kind = EventKind.FAILED if failed else EventKind(state)
                 await self._add_events(session, kind, transfer, [account], error)
 
+    async def expire(self, transfer: str) -> None:
+        """See the protocol."""
+        open_ = DeliveryRow.transfer == transfer, DeliveryRow.state.in_(_OPEN)
+        async with self._writing() as session:
+            found = list(await session.scalars(select(DeliveryRow).where(*open_).with_for_update()))
+            for row in found:
+                row.state, row.updated = DeliveryState.EXPIRED, int(self._clock())
+                await session.execute(delete(JobRow).where(JobRow.key == f"deliver:{transfer}:{row.account}"))
+            if found:
+                await self._add_events(session, EventKind.EXPIRED, transfer, [row.account for row in found])
+
     async def set_sent(self, transfer: str, account: str, sent: int) -> None:
         """See the protocol."""
         here = DeliveryRow.transfer == transfer, DeliveryRow.account == account
@@ -234,6 +246,7 @@ class TransferTables(EventTables):
 
 
 # From where a delivery gets to a state by an attempt; a failed one (pending) leaves it where it is.
+_OPEN = (DeliveryState.PENDING, DeliveryState.RECEIVED, DeliveryState.DELIVERED)
 _BEFORE = {
     DeliveryState.PENDING: (DeliveryState.PENDING, DeliveryState.RECEIVED),
     DeliveryState.RECEIVED: (DeliveryState.RECEIVED,),

@@ -68,7 +68,7 @@ async def release(node: Node, transfer: StoredTransfer, account: str, endpoint: 
     """
     transfer = await node.store.transfer(transfer.id)
     delivery = delivery_to(transfer, account)
-    if delivery.receipt is not None:
+    if delivery.receipt is not None or delivery.state is DeliveryState.EXPIRED:
         return None
     if delivery.ciphertext_receipt is None:
         return _pause(node.now() - transfer.created)

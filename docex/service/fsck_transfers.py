@@ -189,7 +189,7 @@ async def _baseless(store: AuditStore, job: Job) -> str | None:
         if job.kind == "return":
             given = (await store.transfer(job.argument)).deliveries
             return None if given and given[0].receipt else "there is no receipt to give back"
-        if job.kind == "clean":
+        if job.kind in ("clean", "expire"):
             await store.transfer(job.argument)
             return None
         if job.kind == timestamps.JOB:

@@ -13,3 +13,8 @@ def delivery(transfer: str, account: str) -> Job:
 def asking(transfer: str, sender: str) -> Job:
     """What asks the sender of a fair transfer for its header."""
     return Job(f"ask:{transfer}", "ask", transfer, peer=sender)
+
+
+def expiry(transfer: str, seconds: int) -> Job:
+    """What gives a transfer up when its time has run out."""
+    return Job(f"expire:{transfer}", "expire", transfer, delay=seconds)

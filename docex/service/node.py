@@ -34,6 +34,7 @@ class Limits:
     batch_size: int = 10_000
     remember_requests: int = 24 * 3600
     """Seconds for which a request with an idempotency key is remembered."""
+    transfer_patience: int | None = None
     header_patience: int = 7 * 24 * 3600
     """Seconds for which the header of a fair transfer is asked for."""
     scrapers: tuple[AddressRange, ...] = ()

@@ -120,6 +120,9 @@ class Store(Shelf, Protocol):
         A failed one, with ``PENDING`` and its error, changes no state that was reached before.
         """
 
+    async def expire(self, transfer: str) -> None:
+        """Give up each delivery of a transfer that has no receipt yet: expired."""
+
     async def set_sent(self, transfer: str, account: str, sent: int) -> None:
         """Note how many bytes of the packet have reached an addressee's node so far."""
 

@@ -42,6 +42,7 @@ async def create(
     to: Sequence[str],
     *,
     fair: bool = False,
+    expires: int | None = None,
     within: Folders = EVERYTHING,
     once: Once | None = None,
 ) -> StoredTransfer:
@@ -51,6 +52,7 @@ async def create(
         documents: paths on this node, or digests of documents or of their statements.
         to: CAIP-10 accounts.
         fair: hold the header back until an addressee has signed for the ciphertext (see docs/adr/0005).
+        expires: when (seconds since the epoch) deliveries without a receipt are given up; None for the node's default.
         within: the folders that the caller is kept to.
         once: the request, where it is to take effect once.
 
@@ -58,8 +60,10 @@ async def create(
         NotFound: there is no such document in these folders.
         NotMember: an addressee is not an active member with a valid recipient key.
         Conflict: this node holds no identity, so it can't open what it stores.
-        UsageError: no document, no addressee, one of them twice, or this member itself.
+        UsageError: no document, no addressee, one of them twice, or this member itself; a time that is past.
     """
+    if expires is not None and expires <= node.now():
+        raise UsageError("a transfer expires in the future, or not at all")
     if node.identity is None:
         raise Conflict("this node holds no identity: it can't open its documents to seal them for someone else")
     if not to or len(set(to)) != len(to):
@@ -106,8 +110,11 @@ async def create(
         blob,
         tuple(Delivery(transfer.digest_text, account, DeliveryState.PENDING, updated=now) for account in to),
         fair,
+        expires=expires or _expiry(node, now),
     )
     work = [jobs.delivery(row.id, account) for account in to]
+    if row.expires is not None:
+        work.append(jobs.expiry(row.id, max(0, row.expires - now)))
     try:
         kept = await node.store.add_transfer(row, [transfer], work, once)
     except Conflict:  # nothing names the packet
@@ -116,6 +123,11 @@ async def create(
         raise
     reached(Failpoint.TRANSFER_KEPT)
     return kept
+
+
+def _expiry(node: Node, now: int) -> int | None:
+    patience = node.limits.transfer_patience
+    return None if patience is None else now + patience
 
 
 def packet_claim(packet_statement: Statement) -> Packet:
@@ -182,6 +194,11 @@ async def deliver(node: Node, transfer_id: str, account: str) -> float | None:
         DocexError: the node, or the Directory, refused.
     """
     transfer = await node.store.transfer(transfer_id)
+    if handover.delivery_to(transfer, account).state is DeliveryState.EXPIRED:
+        return None
+    if transfer.expires is not None and transfer.expires <= node.now():
+        await expire(node, transfer_id)
+        return None
     if transfer.fair and await handover.must_wait(node, transfer, account):
         return handover.ANCHOR_WAIT
     token = await _token(node, transfer_id)
@@ -196,6 +213,11 @@ async def deliver(node: Node, transfer_id: str, account: str) -> float | None:
         return await handover.release(node, transfer, account, member.endpoint)
     await node.store.set_delivery(transfer_id, account, DeliveryState.DELIVERED, None)
     return None
+
+
+async def expire(node: Node, transfer_id: str) -> None:
+    """Give up what has no receipt of a transfer whose time has run out. A receipt that comes later is still taken."""
+    await node.store.expire(transfer_id)
 
 
 async def _send(node: Node, transfer: StoredTransfer, account: str, endpoint: str) -> None:

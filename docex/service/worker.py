@@ -169,6 +169,7 @@ _HANDLERS: dict[str, Callable[[Node, str], Awaitable[float | None]]] = {
     "deliver": _deliver,
     "open": receipts.open_received,
     "clean": arrivals.clean,
+    "expire": transfers.expire,
     "return": receipts.give_back,
     "revoke": revocations.record,
     timestamps.JOB: timestamps.fetch,

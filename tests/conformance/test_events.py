@@ -80,6 +80,30 @@ async def test_a_received_transfer_tells_when_it_was_announced_arrived_and_was_a
     assert await steps(store, said.digest_text) == [(each, MAKER_ACCOUNT, NOW, None) for each in kinds]
 
 
+async def test_what_has_no_receipt_expires_and_a_late_receipt_is_kept(store: SqlStore) -> None:
+    said = await sent(store, "packet", MAKER_ACCOUNT, THIRD_ACCOUNT)
+    transfer = said.digest_text
+    receipt = receipt_statement(said)
+    await store.set_sent(transfer, THIRD_ACCOUNT, 7)
+    for _ in range(2):
+        await store.expire(transfer)
+    await store.set_delivery(transfer, MAKER_ACCOUNT, DeliveryState.DELIVERED, None)  # an attempt under way meanwhile
+    await store.set_delivery(transfer, THIRD_ACCOUNT, DeliveryState.PENDING, "down")
+    states = [(each.state, each.error, each.sent) for each in (await store.transfer(transfer)).deliveries]
+    assert states == [(DeliveryState.EXPIRED, None, 0), (DeliveryState.EXPIRED, None, 7)]
+    await store.add_receipt(transfer, MAKER_ACCOUNT, DeliveryState.ACCEPTED, receipt, [])
+    await store.expire(transfer)
+    assert [each.state for each in (await store.transfer(transfer)).deliveries] == [
+        DeliveryState.ACCEPTED,
+        DeliveryState.EXPIRED,
+    ]
+    assert [kind for kind, *_ in await steps(store, transfer)] == [
+        *[EventKind.SENT] * 2,
+        *[EventKind.EXPIRED] * 2,
+        EventKind.ACCEPTED,
+    ]
+
+
 async def test_events_are_read_in_pages(store: SqlStore) -> None:
     assert (await store.events(0, 10), await store.last_event(), await store.events_of("none")) == ([], 0, [])
     transfers = [(await sent(store, f"packet {number}")).digest_text for number in range(5)]

@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator
+from datetime import datetime
 
 import httpx
 import pytest
@@ -172,6 +173,7 @@ async def test_a_transfer_is_made_listed_and_read(client: httpx.AsyncClient, nod
             "account": maker.account,
             "state": "pending",
             "attempts": 0,
+            "sent": 0,
             "error": None,
             "receipt": None,
             "ciphertext_receipt": None,
@@ -181,6 +183,17 @@ async def test_a_transfer_is_made_listed_and_read(client: httpx.AsyncClient, nod
     assert (await client.get(f"/api/v1/transfers/{made['id']}")).json() == made
     assert (await client.get("/api/v1/transfers")).json() == {"transfers": [made], "next": None}
     assert (await client.get("/api/v1/transfers?direction=received")).json() == {"transfers": [], "next": None}
+
+
+async def test_a_transfer_may_expire(client: httpx.AsyncClient, node: Node, maker: Node) -> None:
+    await deposited(node, "a.pdf", b"content")
+    wanted = {"documents": ["a.pdf"], "to": [maker.account]}
+    made = (await client.post("/api/v1/transfers", json=wanted | {"expires": node.now() + 60})).json()
+    assert datetime.fromisoformat(made["expires"]).timestamp() == node.now() + 60
+    check_problem(await client.post("/api/v1/transfers", json=wanted | {"expires": node.now()}), 422, "usage")
+    for bad in ("tomorrow", 0, 1.5, 1 << 60):
+        answer = await client.post("/api/v1/transfers", json=wanted | {"expires": bad})
+        check_problem(answer, 422, "request_invalid")
 
 
 async def test_the_history_of_a_transfer_comes_in_pages(client: httpx.AsyncClient, node: Node, maker: Node) -> None:

@@ -30,7 +30,8 @@ from docex.errors import (
     UsageError,
 )
 from docex.service import arrivals, deposits, receipts, transfers
-from docex.service.node import CLOCK_SKEW, Node
+from docex.service.node import CLOCK_SKEW, Limits, Node
+from docex.service.worker import work_on
 from storage import StorageUnavailable
 from tests.fixtures.paper_nodes import (
     NETWORK,
@@ -272,6 +273,46 @@ async def test_a_packet_that_was_changed_on_the_way_is_refused_and_the_right_one
     paper.wire.change = None
     await transfers.deliver(mine, transfer.id, maker.account)
     assert len(await paths(maker.blobs)) == 1
+
+
+@pytest.mark.parametrize("by", ["its own time", "the node's patience"])
+async def test_a_transfer_that_is_not_answered_in_time_expires_and_leaves_no_job(
+    mine: Node, maker: Node, paper: Paper, by: str
+) -> None:
+    own = by == "its own time"
+    mine = replace(mine, limits=Limits(transfer_patience=None if own else 60))
+    await deposited(mine, "a", b"content")
+    transfer = await transfers.create(mine, ["a"], [maker.account], expires=paper.clock() + 60 if own else None)
+    assert transfer.expires == paper.clock() + 60
+    (deliver,) = await jobs_due(mine.store, paper.clock() + 59)
+    assert deliver.kind == "deliver"
+    paper.clock.time += 60
+    (expire,) = await jobs_due(mine.store, paper.clock(), limit=1)
+    await work_on(mine, expire, paper.clock)
+    assert (await mine.store.transfer(transfer.id)).deliveries[0].state is DeliveryState.EXPIRED
+    assert (await mine.store.counts())["jobs"] == 0
+    await transfers.deliver(mine, transfer.id, maker.account)  # one that was claimed before
+    assert paper.wire.calls == []
+
+
+async def test_a_delivery_that_comes_too_late_expires_by_itself(mine: Node, maker: Node, paper: Paper) -> None:
+    await deposited(mine, "a", b"content")
+    transfer = await transfers.create(mine, ["a"], [maker.account], expires=paper.clock() + 60)
+    paper.clock.time += 60
+    await transfers.deliver(mine, transfer.id, maker.account)
+    assert (await mine.store.transfer(transfer.id)).deliveries[0].state is DeliveryState.EXPIRED
+    assert paper.wire.calls == []
+
+
+async def test_a_receipt_that_comes_too_late_is_evidence_all_the_same(mine: Node, maker: Node, paper: Paper) -> None:
+    await deposited(mine, "a", b"content")
+    transfer = await transfers.create(mine, ["a"], [maker.account], expires=paper.clock() + 60)
+    await transfers.deliver(mine, transfer.id, maker.account)
+    await receipts.open_received(maker, transfer.id)
+    paper.clock.time += 60
+    await transfers.expire(mine, transfer.id)
+    await receipts.give_back(maker, transfer.id)
+    assert (await mine.store.transfer(transfer.id)).deliveries[0].state is DeliveryState.ACCEPTED
 
 
 # --- announced -------------------------------------------------------------------------------------------------------

@@ -180,6 +180,7 @@ def upgrade() -> None:
         sa.Column("blob", sa.String(length=1400), nullable=True),
         sa.Column("fair", sa.Boolean(), nullable=False),
         sa.Column("ciphertext", sa.String(length=1400), nullable=True),
+        sa.Column("expires", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
             ["id"],
             ["statements.digest"],
