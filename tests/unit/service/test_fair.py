@@ -32,6 +32,7 @@ from tests.fixtures.paper_nodes import (
     NewNode,
     Paper,
     account_of,
+    broken,
     deposited,
     endpoint_of,
     jobs_due,
@@ -41,7 +42,7 @@ from tests.fixtures.paper_nodes import (
     whole,
 )
 from tests.fixtures.statements import digest_of
-from tests.fixtures.stores import fetched, paths
+from tests.fixtures.stores import DATA, fetched, paths
 
 CONTENT = b"content of the certificate"
 DAY = 24 * 3600
@@ -87,14 +88,14 @@ async def anchor(*nodes: Node) -> None:
             await anchor_waiting(node)
 
 
-async def run(paper: Paper, *nodes: Node) -> None:
+async def run(paper: Paper, *nodes: Node, step: int = 60) -> None:
     """Work and anchor until nothing is left to do, time passing where all wait."""
     for _ in range(200):
         await anchor(*nodes)
         if not sum([await work(node, paper) for node in nodes]):
             if not any([(await node.store.counts())["jobs"] for node in nodes]):
                 return
-            paper.clock.time += 60
+            paper.clock.time += step
     raise AssertionError("they never end")
 
 
@@ -197,6 +198,7 @@ async def test_every_step_is_told_and_sound(mine: Node, maker: Node, paper: Pape
     await sound(mine, maker)
     calls = len(paper.wire.calls)
     assert await transfers.deliver(mine, transfer.id, maker.account) == fair.ANCHOR_WAIT
+    assert await fair.release(mine, transfer, maker.account, endpoint_of("Maker")) == fair.ANCHOR_WAIT
     assert len(paper.wire.calls) == calls  # nobody is called while it waits for the anchor
     await anchor(mine)
     assert await transfers.deliver(mine, transfer.id, maker.account) is None
@@ -623,3 +625,22 @@ async def test_the_other_node_down_for_longer_than_a_call_takes(mine: Node, make
     paper.wire.nodes |= nodes
     await run(paper, mine, maker)
     await settled_once(mine, replace(maker), transfer)
+
+
+async def test_a_ciphertext_that_is_cut_off_goes_on_and_is_signed_for_once_all_of_it_is_there(
+    mine: Node, maker: Node, paper: Paper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = 64 << 10
+    for module in (arrivals, transfers):
+        monkeypatch.setattr(module, "PART", part)
+    transfer = await offered(mine, maker, content=DATA[: 5 * part])
+    header, payload = await parts(mine, transfer)
+    await transfers.announced(maker, await token_of(mine, transfer.id))
+    with pytest.raises(ConnectionResetError):
+        await arrivals.receive(maker, transfer.id, broken(payload[: 3 * part + 7]))
+    assert await arrivals.progress(maker, transfer.id) == (3 * part, False)
+    assert await state(maker, transfer) is DeliveryState.PENDING
+    await run(paper, mine, maker, step=3600)  # the sender's node asks how far it got, behind its header
+    assert paper.wire.sent == [(endpoint_of("Maker"), payload[3 * part :]), (endpoint_of("Maker"), header)]
+    await settled_once(mine, maker, transfer)
+    assert await paths(maker.blobs) == [(await maker.store.transfer(transfer.id)).blob]
