@@ -225,6 +225,18 @@ class DatabaseUnavailable(DocexError):
         return str(self.args[0])
 
 
+class TooManyCalls(DocexError):
+    """There were more calls than may be made in a while; ``seconds``: when to come again."""
+
+    code = "too_many_calls"
+
+    seconds = 60
+
+    def __init__(self, message: str, seconds: int) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class LengthRequired(DocexError):
     """An upload does not say how many bytes it has."""
 

@@ -46,6 +46,12 @@ class NodeSettings(BaseSettings):
         24 * 3600, ge=60, le=366 * 24 * 3600, description="seconds for which idempotency keys are remembered"
     )
     tsa: str | None = Field(None, description="URL of an RFC 3161 time-stamping authority for batch roots")
+    rate_caller: int = Field(30_000, ge=0, description="calls a minute of one API key, person or token; 0: no limit")
+    rate_address: int = Field(
+        3_000, ge=0, description="calls a minute from one address without a credential that holds"
+    )
+    rate_member: int = Field(30_000, ge=0, description="calls a minute of one other member's node")
+    proxies: str = Field("", description="address ranges of proxies whose X-Forwarded-For counts")
     metrics_networks: str = Field("", description="address ranges from which /metrics is read without a credential")
     peer_networks: str | None = Field(
         None,

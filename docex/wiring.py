@@ -36,6 +36,7 @@ from docex.outbound import Reach, reach
 from docex.peers import HttpPeers
 from docex.service import timestamps
 from docex.service.access_tokens import AccessTokens
+from docex.service.call_limits import CallLimits, Rates
 from docex.service.fsck import Keeping
 from docex.service.node import Limits, Network, Node
 from docex.settings import MIN_TOKEN, NodeSettings
@@ -77,6 +78,8 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
         stack.push_async_callback(blobs.close)
         peers = HttpPeers(_reach(settings, deployment))
         stack.push_async_callback(peers.close)
+        calls = CallLimits(store, Rates(settings.rate_caller, settings.rate_address, settings.rate_member))
+        stack.push_async_callback(calls.close)
         transactions = SqlTransactionStore(engine)
         sender = Sender(
             rpc,
@@ -97,12 +100,14 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
             peers=peers,
             tsa=tsa,
             access_tokens=_access_tokens(settings, stack),
+            calls=calls,
             limits=Limits(
                 document_size=settings.max_document_size,
                 header_patience=settings.header_patience,
                 transfer_patience=settings.transfer_patience,
                 remember_requests=settings.remember_requests,
                 scrapers=parse_ranges(settings.metrics_networks),
+                proxies=parse_ranges(settings.proxies),
             ),
         )
 

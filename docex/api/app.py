@@ -24,6 +24,7 @@ from docex.api import (
 from docex.api.head import HeadAsGet
 from docex.api.kaleido.events import Events
 from docex.api.kaleido.prefix import AlsoUnderPrefix
+from docex.api.limits import ShowsQuota
 from docex.api.permissions import Authenticator, check_caller, ways_to_authenticate
 from docex.service.node import Node
 from docex.service.readiness import Readiness
@@ -84,6 +85,7 @@ def _prepare(app: FastAPI, node: Node, authenticators: Sequence[Authenticator]) 
     app.state.scrapers = node.limits.scrapers
     app.state.readiness = Readiness(node)
     app.state.meter = metrics.Meter()
+    app.add_middleware(ShowsQuota)
     app.add_middleware(metrics.Measured, meter=app.state.meter)  # innermost: it sees which route served
 
 

@@ -15,14 +15,18 @@ from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 from starlette.routing import compile_path
 
+from docex.api.limits import count, count_stranger
 from docex.core.access import Caller, Permission, Role
 from docex.core.addresses import within
 from docex.errors import DocexError, Forbidden, Unauthorised
 from docex.service import api_keys
+from docex.service.call_limits import Kind
 from docex.service.node import Node
 
 OPEN: Final = None
 """Anyone may call: it tells nothing, or the statement in its body says who calls."""
+
+HEALTH: Final = frozenset([("GET", "/livez"), ("GET", "/readyz")])
 
 _P = Permission
 NEEDS: Mapping[tuple[str, str], Permission | None] = MappingProxyType(
@@ -106,14 +110,23 @@ async def check_caller(request: Request) -> None:
     Raises:
         Unauthorised: it does not say who calls, or nobody here knows them.
         Forbidden: they lack a role, or the route is not in the table.
+        TooManyCalls: they, or their address, made as many calls as may be made in a minute.
     """
     route = request.method, request.scope["route"].path
     if route not in NEEDS:
         raise Forbidden("this route is not open to anyone")
     needed = NEEDS[route]
-    if needed is None or (needed is _P.OBSERVE and is_scraper(request)):
+    if route in HEALTH or (needed is _P.OBSERVE and is_scraper(request)):
+        return  # never limited: what restarts a node that does not answer comes through a proxy, too
+    if needed is None:
+        count_stranger(request)
         return
-    caller = await authenticate(request, request.app.state.authenticators)
+    try:
+        caller = await authenticate(request, request.app.state.authenticators)
+    except Unauthorised:
+        count_stranger(request)
+        raise
+    count(request, Kind.CALLER, caller.name)
     caller.require(needed)
     request.state.caller = caller
 

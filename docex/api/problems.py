@@ -34,6 +34,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (errors.PreconditionFailed, 412),
     (PathConflict, 409),
     (errors.LimitExceeded, 413),
+    (errors.TooManyCalls, 429),
     (errors.LedgerUnavailable, 503),
     (errors.NodeUnavailable, 503),
     (errors.IssuerUnavailable, 503),
@@ -70,6 +71,8 @@ async def _expected(_: Request, error: Exception) -> Response:
         answer.headers["content-range"] = f"bytes */{error.size}"
     if isinstance(error, errors.RequestUnderWay):
         answer.headers["retry-after"] = "1"
+    if isinstance(error, errors.TooManyCalls):
+        answer.headers["retry-after"] = str(error.seconds)
     if isinstance(error, EncodingUnknown):
         answer.headers["accept-encoding"] = "identity"
     return answer

@@ -16,7 +16,14 @@ MAX_HEAD: Final = 64 << 10
 
 def configured(app: ASGIApp, *, grace: int = 5) -> uvicorn.Config:
     """How a node is served. It ends at most ``grace`` seconds after it was told to."""
-    return uvicorn.Config(app, http=_Protocol, log_config=None, access_log=False, timeout_graceful_shutdown=grace)
+    return uvicorn.Config(
+        app,
+        http=_Protocol,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=grace,
+        proxy_headers=False,  # whose X-Forwarded-For counts is the node's own setting: uvicorn trusts all of loopback
+    )
 
 
 class _Protocol(HttpToolsProtocol):

@@ -253,6 +253,16 @@ class RequestRow(Base):
     effect: Mapped[str | None] = mapped_column(Text)
 
 
+class CallRow(Base):
+    """How often somebody called in a window; ``who`` is a digest. Kept for a minute or two."""
+
+    __tablename__ = "calls"
+
+    window: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    who: Mapped[str] = mapped_column(String(32), primary_key=True)
+    calls: Mapped[int] = mapped_column(BigInteger)
+
+
 class ApiKeyRow(Base):
     """A key to the API: of its secret only the SHA-256. ``roles`` with spaces between, ``folders`` as JSON."""
 

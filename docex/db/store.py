@@ -12,6 +12,7 @@ from docex.db.api_keys import ApiKeyTables
 from docex.db.arrivals import ArrivalTables
 from docex.db.audit import AuditTables
 from docex.db.batches import BatchTables
+from docex.db.calls import CallTables
 from docex.db.documents import DocumentTables
 from docex.db.figures import FigureTables
 from docex.db.jobs import JobTables
@@ -35,6 +36,7 @@ class SqlStore(
     ShelfTables,
     FigureTables,
     ArrivalTables,
+    CallTables,
 ):
     """A `docex.service.ports.Store`; several processes may share one database."""
 

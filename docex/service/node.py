@@ -14,6 +14,7 @@ from docex.core.recipients import Recipient, RecipientInvalid, parse_recipient
 from docex.core.statement import Statement
 from docex.errors import Forbidden, NotMember, StatementInvalid, UsageError
 from docex.service.access_tokens import AccessTokens
+from docex.service.call_limits import CallLimits, Kind
 from docex.service.ports import Ledger, Peers, Store, Timestamper
 from keys import Signer, Unwrapper
 from storage import BlobStore
@@ -37,6 +38,8 @@ class Limits:
     transfer_patience: int | None = None
     header_patience: int = 7 * 24 * 3600
     """Seconds for which the header of a fair transfer is asked for."""
+    proxies: tuple[AddressRange, ...] = ()
+    """Whose X-Forwarded-For counts."""
     scrapers: tuple[AddressRange, ...] = ()
     """Where metrics are read from without a credential."""
 
@@ -59,7 +62,8 @@ class Network:
 class Node:
     """One member's node.
 
-    ``identity`` is None where the member opens packets elsewhere, ``tsa`` and ``access_tokens`` where it has none.
+    ``identity`` is None where the member opens packets elsewhere; ``tsa``, ``access_tokens`` and ``calls`` (limits of
+    calls a minute) where it has none.
     """
 
     address: str
@@ -75,11 +79,18 @@ class Node:
     now: Callable[[], int] = _now
     tsa: Timestamper | None = None
     access_tokens: AccessTokens | None = None
+    calls: CallLimits | None = None
 
     @property
     def account(self) -> str:
         """This member's CAIP-10 account: the issuer of its statements."""
         return caip10(self.network.chain_id, self.address)
+
+
+def count_member(node: Node, account: str) -> None:
+    """Count a call of another member's node, once it is known to be that. Raises TooManyCalls."""
+    if node.calls is not None:
+        node.calls.take(Kind.MEMBER, account)
 
 
 def printable(text: str) -> str:

@@ -28,7 +28,14 @@ from docex.core.statement import Statement
 from docex.service.shelf import Shelf
 
 
-class Store(Shelf, Protocol):
+class CallCounts(Protocol):
+    """Calls counted over all processes of a node."""
+
+    async def add_calls(self, window: int, counts: Mapping[str, int]) -> Mapping[str, int]:
+        """Add to the counts of a window, and forget those before the last one; each count as it is then."""
+
+
+class Store(Shelf, CallCounts, Protocol):
     """The state of record. Each method is one database transaction, durable when it returns.
 
     With ``within``, a query sees what lies in those folders as if nothing else were there. A document lies where this

@@ -19,7 +19,7 @@ from docex.errors import (
 from docex.failpoints import Failpoint, reached
 from docex.service import fair, preferences
 from docex.service.deposits import opened_blob
-from docex.service.node import Node, active_member, check_signer, printable
+from docex.service.node import Node, active_member, check_signer, count_member, printable
 from docex.service.streams import on_thread
 from docex.service.transfers import document_digest
 
@@ -147,6 +147,7 @@ async def take(node: Node, token: str) -> StoredTransfer:
     if claim.packet != transfer.packet:
         raise DigestMismatch("the receipt names another packet than its transfer")
     await check_signer(node, said, node.now())
+    count_member(node, said.issuer)
     if claim.outcome == "received":
         return await fair.take_receipt(node, transfer, said)
     if transfer.direction is Direction.RECEIVED:

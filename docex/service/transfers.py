@@ -27,7 +27,7 @@ from docex.failpoints import Failpoint, reached
 from docex.service import deposits, jobs
 from docex.service import fair as handover
 from docex.service.arrivals import PART
-from docex.service.node import Node, active_member, address_on, check_signer, recipient_of
+from docex.service.node import Node, active_member, address_on, check_signer, count_member, recipient_of
 from docex.service.streams import AsyncSource, write_blob
 from keys import Unwrapper
 from storage import BlobReader, StorageError
@@ -276,6 +276,7 @@ async def announced(node: Node, token: str) -> StoredTransfer:
         raise LimitExceeded(f"packets of more than {node.limits.packet_size} bytes are not taken")
     address_on(node, said.issuer)
     await check_signer(node, said, node.now())
+    count_member(node, said.issuer)
     await node.store.wake(said.issuer)
     now = node.now()
     row = StoredTransfer(

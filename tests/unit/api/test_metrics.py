@@ -73,11 +73,9 @@ async def test_received_transfers_are_told_apart_and_are_no_deposits(
 ) -> None:
     maker = new_node("Maker")
     await deposited(maker, "m", b"theirs")
-    await transfers.create(maker, ["m"], [node.account])
+    sent = await transfers.create(maker, ["m"], [node.account])
     assert (await maker.store.figures(maker.account)).deliveries == {("sent", "pending"): 1}
-    job = (await maker.store.claim(float(maker.now()) + 1, 20, 1))[0]
-    transfer, _, account = job.argument.partition(" ")
-    await transfers.deliver(maker, transfer, account)
+    await transfers.deliver(maker, sent.id, node.account)
     found = await scrape(client)
     assert sum(value for (name, _), value in found.items() if name == "docex_deliveries") == 1
     assert found["docex_deliveries", ("received", "delivered")] == 1

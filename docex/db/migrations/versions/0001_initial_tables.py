@@ -235,6 +235,13 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_transfer_documents_statement"), "transfer_documents", ["statement"], unique=False)
     op.create_table(
+        "calls",
+        sa.Column("window", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("who", sa.String(length=32), nullable=False),
+        sa.Column("calls", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("window", "who"),
+    )
+    op.create_table(
         "requests",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("fingerprint", sa.LargeBinary(length=32), nullable=False),
@@ -283,6 +290,7 @@ def downgrade() -> None:
     op.drop_table("requests")
     op.drop_index(op.f("ix_arrivals_sender"), table_name="arrivals")
     op.drop_table("arrivals")
+    op.drop_table("calls")
     op.drop_index("events_of_transfer", table_name="events")
     op.drop_table("events")
     op.drop_index(op.f("ix_transfer_documents_statement"), table_name="transfer_documents")
