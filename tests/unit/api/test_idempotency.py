@@ -110,7 +110,7 @@ async def test_keys_of_different_callers_have_nothing_to_do_with_each_other(url:
     assert versions == [1, 2, 3]
 
 
-@pytest.mark.parametrize("key", ["", '""', '"', "a b", "x" * 256, "é", 'a"b', '"a', "\x7f", "a\\b"])
+@pytest.mark.parametrize("key", ["", '""', '"', "a b", "x" * 256, "é", 'a"b', '"a', "a\\b"])
 async def test_a_key_that_is_none_is_refused(client: httpx.AsyncClient, node: Node, key: str) -> None:
     answer = await client.put(URL, content=b"content", headers={b"idempotency-key": key.encode("latin-1")})
     check_problem(answer, 400, "header_invalid")
