@@ -212,6 +212,8 @@ class TransferTables(EventTables):
             if row.ciphertext_receipt not in (None, receipt.digest_text):
                 raise Conflict("the ciphertext of this transfer has a receipt already, and a receipt never changes")
             first = row.ciphertext_receipt is None
+            if first and row.state == DeliveryState.EXPIRED:  # it would be kept, and nothing given for it
+                raise Conflict("this transfer has expired: nobody signs for its ciphertext any more")
             if first:
                 await self._add_statements(session, [receipt])
                 row.ciphertext_receipt, row.updated = receipt.digest_text, int(self._clock())
@@ -245,8 +247,9 @@ class TransferTables(EventTables):
             return await self._load(session, transfer)
 
 
+# What may expire: who has signed for a ciphertext in time gets its header, however long that takes.
+_OPEN = (DeliveryState.PENDING, DeliveryState.DELIVERED)
 # From where a delivery gets to a state by an attempt; a failed one (pending) leaves it where it is.
-_OPEN = (DeliveryState.PENDING, DeliveryState.RECEIVED, DeliveryState.DELIVERED)
 _BEFORE = {
     DeliveryState.PENDING: (DeliveryState.PENDING, DeliveryState.RECEIVED),
     DeliveryState.RECEIVED: (DeliveryState.RECEIVED,),

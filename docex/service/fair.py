@@ -68,7 +68,7 @@ async def release(node: Node, transfer: StoredTransfer, account: str, endpoint: 
     """
     transfer = await node.store.transfer(transfer.id)
     delivery = delivery_to(transfer, account)
-    if delivery.receipt is not None or delivery.state is DeliveryState.EXPIRED:
+    if delivery.receipt is not None:
         return None
     if delivery.ciphertext_receipt is None:
         return _pause(node.now() - transfer.created)
@@ -98,7 +98,7 @@ async def take_receipt(node: Node, transfer: StoredTransfer, said: Statement) ->
     """Keep an addressee's receipt of the ciphertext, so that its header is released; given again, it asks for that.
 
     Raises:
-        Conflict: the transfer is not a fair one, or the addressee gave another receipt before.
+        Conflict: the transfer is not a fair one, has expired, or the addressee gave another receipt before.
     """
     if not transfer.fair:
         raise Conflict("the transfer is not a fair one: its receipt is for what was opened")

@@ -128,7 +128,9 @@ class Store(Shelf, CallCounts, Protocol):
         """
 
     async def expire(self, transfer: str) -> None:
-        """Give up each delivery of a transfer that has no receipt yet: expired."""
+        """Give up each delivery of a transfer that has no receipt yet: expired. One of a fair transfer that is
+        ``received`` is not: its header is owed.
+        """
 
     async def set_sent(self, transfer: str, account: str, sent: int) -> None:
         """Note how many bytes of the packet have reached an addressee's node so far."""
@@ -147,6 +149,7 @@ class Store(Shelf, CallCounts, Protocol):
         self, transfer: str, account: str, receipt: Statement, jobs: Sequence[Job], ciphertext: str | None = None
     ) -> StoredTransfer:
         """Keep the receipt for the ciphertext of a fair transfer: received. The first stands: another raises Conflict.
+        So does one for a delivery that has expired.
 
         With ``ciphertext``, that is where this node, the recipient's, has it. Jobs that are there are due at once, also
         when the receipt is given again, until there is a final one.

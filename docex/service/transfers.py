@@ -194,11 +194,13 @@ async def deliver(node: Node, transfer_id: str, account: str) -> float | None:
         DocexError: the node, or the Directory, refused.
     """
     transfer = await node.store.transfer(transfer_id)
-    if handover.delivery_to(transfer, account).state is DeliveryState.EXPIRED:
-        return None
-    if transfer.expires is not None and transfer.expires <= node.now():
-        await expire(node, transfer_id)
-        return None
+    delivery = handover.delivery_to(transfer, account)
+    if delivery.ciphertext_receipt is None:  # who has signed for a ciphertext gets its header, however late
+        if delivery.state is DeliveryState.EXPIRED:
+            return None
+        if transfer.expires is not None and transfer.expires <= node.now():
+            await expire(node, transfer_id)
+            return None
     if transfer.fair and await handover.must_wait(node, transfer, account):
         return handover.ANCHOR_WAIT
     token = await _token(node, transfer_id)
@@ -215,9 +217,14 @@ async def deliver(node: Node, transfer_id: str, account: str) -> float | None:
     return None
 
 
-async def expire(node: Node, transfer_id: str) -> None:
-    """Give up what has no receipt of a transfer whose time has run out. A receipt that comes later is still taken."""
+async def expire(node: Node, transfer_id: str) -> float | None:
+    """Give up what has no receipt of a transfer whose time has run out. A receipt that comes later is still taken.
+
+    Returns after how many seconds to look again where a header is still owed.
+    """
     await node.store.expire(transfer_id)
+    deliveries = (await node.store.transfer(transfer_id)).deliveries
+    return handover.LAST_WAIT if any(each.state is DeliveryState.RECEIVED for each in deliveries) else None
 
 
 async def _send(node: Node, transfer: StoredTransfer, account: str, endpoint: str) -> None:

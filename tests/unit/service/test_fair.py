@@ -537,6 +537,38 @@ async def test_nobody_is_told_to_wait_for_whom_it_was_not_sent(mine: Node, maker
         await transfers.deliver(mine, transfer.id, account_of("Third"))
 
 
+async def test_what_was_signed_for_in_time_does_not_expire_and_is_not_signed_for_afterwards(
+    mine: Node, maker: Node, new_node: NewNode, paper: Paper
+) -> None:
+    third = new_node("Third")
+    await deposited(mine, "cert.pdf", CONTENT)
+    to, end = [maker.account, third.account], paper.clock() + 100
+    transfer = await transfers.create(mine, ["cert.pdf"], to, fair=True, expires=end)
+    for account in to:
+        await transfers.deliver(mine, transfer.id, account)
+    await fair.ask(maker, transfer.id)
+    paper.clock.time = end
+    assert await transfers.expire(mine, transfer.id) == fair.LAST_WAIT
+    assert [await state(mine, transfer, each) for each in to] == [DeliveryState.RECEIVED, DeliveryState.EXPIRED]
+    before = await mine.store.counts()
+    with pytest.raises(Conflict, match="has expired"):
+        await fair.ask(third, transfer.id)
+    assert await mine.store.counts() == before
+    await anchor(mine)
+    assert await transfers.deliver(mine, transfer.id, maker.account) is None
+    assert await transfers.deliver(mine, transfer.id, third.account) is None
+    # The header may have got lost on its way: it is brought again, though the time for the last receipt is over, too.
+    assert await transfers.expire(mine, transfer.id) is None
+    assert [await state(mine, transfer, each) for each in to] == [DeliveryState.EXPIRED, DeliveryState.EXPIRED]
+    assert await transfers.deliver(mine, transfer.id, maker.account) is None
+    headers = [endpoint for call, endpoint in paper.wire.calls if call == "send_header"]
+    assert headers == [endpoint_of("Maker")] * 2
+    await receipts.open_received(maker, transfer.id)
+    await receipts.give_back(maker, transfer.id)
+    assert await state(mine, transfer, maker.account) is DeliveryState.ACCEPTED
+    await sound(mine, maker, third)
+
+
 # --- a key that ends between receipt and anchor ----------------------------------------------------------------------
 
 
