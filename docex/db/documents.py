@@ -101,9 +101,10 @@ class DocumentTables(Tables):
     ) -> Sequence[StoredDocument]:
         """See the protocol."""
         shown = DocumentRow.newest, DocumentRow.removed.is_(None), bounds.documents(within)
-        query = select(DocumentRow).where(*shown, DocumentRow.path > after)
+        # One bound below: of two, SQLite may take the lower, and read every page before this one.
+        query = select(DocumentRow).where(*shown, DocumentRow.path > (max(after, f"{folder}/") if folder else after))
         if folder:
-            query = query.where(bounds.inside(folder))
+            query = query.where(DocumentRow.path < folder + "0")
         async with self._reading() as session:
             found = await session.scalars(query.order_by(DocumentRow.path).limit(limit))
             return [rows.document(row) for row in found]

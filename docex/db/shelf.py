@@ -87,23 +87,26 @@ async def _walk(session: AsyncSession, folder: str, wanted: int, within: Folders
     """The entries of a folder by name, at most ``wanted`` and a few more.
 
     Documents are read along the index. Where one lies in a folder of its own, the next read goes on behind that folder.
+    Reads are as long as the one before was of use: among folders with many documents, one of each is enough.
     """
-    query = _shown(within).order_by(DocumentRow.path).limit(min(wanted, _PAGE))
+    query = _shown(within).order_by(DocumentRow.path)
     if folder:
-        query = query.where(bounds.inside(folder))
+        # One bound below and one above: of two below, SQLite may take the lower, and read what was passed over.
+        query = query.where(DocumentRow.path < folder + "0")
     prefix = f"{folder}/" if folder else ""
-    start = DocumentRow.path > prefix
-    while True:
-        page = list(await session.scalars(query.where(start)))
-        if not page:
-            return
-        inner = ""
+    start, length = DocumentRow.path > prefix, min(wanted, _PAGE)
+    while page := list(await session.scalars(query.where(start).limit(length))):
+        inner, seen = "", 0
         for row in page:
             name, slash, _ = row.path.removeprefix(prefix).partition("/")
             if not slash:
                 yield Entry(name, rows.document(row))
             elif name != inner:
                 yield Entry(inner := name, None)
+            else:
+                continue
+            seen += 1
+        length = min(2 * seen, _PAGE)
         # "0" follows "/": a page may end inside a folder of which one document is enough.
         start = (
             DocumentRow.path >= join(folder, inner) + "0"

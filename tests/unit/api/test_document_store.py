@@ -13,7 +13,7 @@ import pytest
 from docex.api.kaleido import forms
 from docex.core.access import Role
 from docex.errors import LimitExceeded, UsageError
-from docex.service import incoming, preferences, receipts, transfers
+from docex.service import incoming, listing, preferences, receipts, transfer_log, transfers
 from docex.service.destinations import uri_of
 from docex.service.node import Limits, Node
 from storage import BlobNotFound
@@ -442,6 +442,14 @@ async def test_nothing_of_a_document_is_written_down_in_clear(
     assert marker not in b"".join(seen)
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or marker not in file.read_bytes()
+
+
+async def test_the_use_cases_keep_their_bounds_themselves(node: Node) -> None:
+    for wrong in ((-1, 1), (0, 0), (0, 10**6)):
+        with pytest.raises(UsageError, match="offset is"):
+            await listing.entries(node, "", *wrong)
+        with pytest.raises(UsageError, match="offset is"):
+            await transfer_log.log(node, *wrong)
 
 
 async def test_the_openapi_names_both_ways_to_send_a_document(stranger: httpx.AsyncClient) -> None:
