@@ -51,7 +51,7 @@ COMMANDS = (
     Command("documents", "docex.cli.exchange", NODE, "List the documents on a node."),
     Command("fetch", "docex.cli.exchange", NODE, "Fetch a document from a node."),
     Command("transfer", "docex.cli.exchange", NODE, "Hand documents to other members."),
-    Command("transfers", "docex.cli.exchange", NODE, "List transfers and where they stand."),
+    Command("transfers", "docex.cli.transfers", NODE, "List, show and watch transfers."),
     Command("acknowledge", "docex.cli.exchange", NODE, "Open a received packet here and send its signed receipt."),
     Command("proof", "docex.cli.exchange", NODE, "Fetch the proof for a document or a statement."),
     Command("revoke", "docex.cli.revoke", NODE, "Take a document or a statement back, saying why."),

@@ -1,4 +1,4 @@
-"""``docex deposit``, ``documents``, ``fetch``, ``transfer``, ``transfers``, ``acknowledge``, ``proof``: use a node."""
+"""``docex deposit``, ``documents``, ``fetch``, ``transfer``, ``acknowledge``, ``proof``: use a node."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import typer
 from docex.cli import output
 from docex.cli.client import DEFAULT_NODE, NodeClient, NodeOption, TokenOption, connect
 from docex.cli.options import Force, Json, KeystoreFolder, PassphraseFile
+from docex.cli.transfers import ENDED, show_view
 from docex.core.claims import KINDS
 from docex.core.digest import parse_digest
 from docex.core.names import check_folder, check_path
 from docex.errors import UsageError
 
 _CHUNK = 1 << 20
-_DONE = ("accepted", "rejected")
 
 OutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")]
 
@@ -34,7 +34,6 @@ def register(app: typer.Typer) -> None:
     app.command("documents")(documents)
     app.command("fetch")(fetch)
     app.command("transfer")(transfer)
-    app.command("transfers")(transfers)
     app.command("acknowledge")(acknowledge)
     app.command("proof")(proof)
 
@@ -166,61 +165,25 @@ def transfer(
     fair: Annotated[
         bool, typer.Option("--fair", help="Each recipient signs for the ciphertext before it gets what opens it.")
     ] = False,
+    expires: Annotated[
+        str | None,
+        typer.Option("--expires", metavar="TIME", help="Give up then without a receipt (ISO 8601 with its zone)."),
+    ] = None,
     node: NodeOption = DEFAULT_NODE,
     token_file: TokenOption = None,
     as_json: Json = False,
 ) -> None:
     """Hand documents to other members: one packet that only they can open, delivered to each of their nodes."""
+    wanted: dict[str, Any] = {"documents": refs, "to": to, "fair": fair}
+    if expires is not None:
+        wanted["expires"] = output.parse_time(expires, "--expires")
     with connect(node, token_file) as client:
-        made = client.json("POST", "transfers", json={"documents": refs, "to": to, "fair": fair})
+        made = client.json("POST", "transfers", json=wanted)
         until = time.monotonic() + wait
-        while time.monotonic() < until and any(each["state"] not in _DONE for each in made["deliveries"]):
+        while time.monotonic() < until and any(each["state"] not in ENDED for each in made["deliveries"]):
             time.sleep(0.25)
             made = client.json("GET", f"transfers/{made['id']}")
-    _show_transfer(made, as_json)
-
-
-def transfers(
-    transfer_id: Annotated[str | None, typer.Argument(metavar="ID", help="Only this one, in full.")] = None,
-    node: NodeOption = DEFAULT_NODE,
-    token_file: TokenOption = None,
-    as_json: Json = False,
-) -> None:
-    """List the newest transfers, sent and received, and where they stand."""
-    with connect(node, token_file) as client:
-        if transfer_id is not None:
-            _show_transfer(client.json("GET", f"transfers/{quote(transfer_id)}"), as_json)
-            return
-        found = client.json("GET", "transfers")["transfers"]
-    if as_json:
-        output.as_json(found)
-    elif not found:
-        output.note("no transfers yet")
-    else:
-        rows = [("CREATED", "DIRECTION", "WITH", "STATE", "ID")]
-        rows += [
-            (each["created"], each["direction"], _partner(each, to), to["state"], each["id"])
-            for each in found
-            for to in each["deliveries"]
-        ]
-        output.table(rows, indent="")
-
-
-def _partner(view: dict[str, Any], delivery: dict[str, Any]) -> str:
-    return str(delivery["account"] if view["direction"] == "sent" else view["sender"])
-
-
-def _show_transfer(view: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        output.as_json(view)
-        return
-    output.pairs([("transfer", view["id"]), ("packet", view["packet"]), ("size", output.human_size(view["size"]))])
-    for each in view["deliveries"]:
-        output.line(f"{each['account']}: {each['state']}" + (f" ({each['error']})" if each["error"] else ""))
-        if each["ciphertext_receipt"]:
-            output.pairs([("received", each["ciphertext_receipt"])], indent="  ")
-        if each["receipt"]:
-            output.pairs([("receipt", each["receipt"])], indent="  ")
+    show_view(made, as_json)
 
 
 def acknowledge(
