@@ -61,8 +61,9 @@ async def fill(engine: AsyncEngine, first: int, last: int) -> None:
         f" 'application/pdf', 'other', 'eip155:1:0x0', 'documents/' || {name}, {name}, 1 FROM n"
     )
     async with engine.begin() as connection:
-        done = -(-first // BATCH)
-        await connection.execute(text(batches), {"first": done, "last": -(-last // BATCH), "root": bytes(32)})
+        done, needed = -(-first // BATCH), -(-last // BATCH)
+        if done < needed:
+            await connection.execute(text(batches), {"first": done, "last": needed, "root": bytes(32)})
         for statement in (statements, documents):
             await connection.execute(text(statement), {"first": first, "last": last})
         if kind == "postgresql":  # rows with numbers of our own leave the sequences behind

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +18,7 @@ from docex.cli.unlock import read_passphrase
 if TYPE_CHECKING:
     from docex.settings import NodeSettings
 
+_M_ARENA_MAX = -8  # of glibc's malloc.h
 _NAMES = {"all": "node", "api": "API", "worker": "worker"}
 
 
@@ -63,6 +66,7 @@ def serve(
     }
     settings = node_settings(given)
     passphrase = read_passphrase(passphrase_file, what=f"Passphrase of {settings.keystore}")
+    _share_heaps()
     asyncio.run(_serve(settings, passphrase))
 
 
@@ -108,6 +112,12 @@ async def _serve(settings: NodeSettings, passphrase: bytes) -> None:
         except NotMember as error:
             output.warning(str(error))
         await uvicorn.Server(configured(app)).serve(sockets=listening)
+
+
+def _share_heaps() -> None:
+    """Have threads share two heaps. By default glibc gives each of many a heap that keeps what a large upload took."""
+    with suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def _listen(host: str, port: int) -> socket.socket:
