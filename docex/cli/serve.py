@@ -124,4 +124,7 @@ def _listen(host: str, port: int) -> socket.socket:
     """Take the port before anything else is started, so that one in use is an error at once."""
     listening = socket.create_server((host, port), backlog=1024)
     listening.set_inheritable(True)
+    # Accepted connections inherit it. asyncio sets it only where a socket knows that it is TCP, which this one does
+    # not: answers would wait 40 ms for the client to acknowledge their headers.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
