@@ -52,7 +52,7 @@ def serve(
 
     Any number of processes with --api and with --worker (or DOCEX_PARTS=api, worker) can share one database: SQLite on
     one machine; PostgreSQL (DOCEX_DATABASE), with Azure Blob or a folder that all see and one DOCEX_API_TOKEN, on many.
-    A worker listens only where it is told a port: for /livez and /readyz.
+    A worker listens only where it is told a port: for /livez, /readyz and /metrics.
     """
     given: dict[str, Any] = {
         "data": data,
@@ -73,12 +73,15 @@ def serve(
 def node_settings(given: dict[str, Any]) -> NodeSettings:
     """The node's settings, with what was given on the command line (not None) on top. Raises UsageError."""
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     from docex.errors import UsageError
     from docex.settings import NodeSettings
 
     try:
         return NodeSettings(**{name: value for name, value in given.items() if value is not None})
+    except SettingsError as error:  # names the setting, and not its value
+        raise UsageError(f"{error}: it has to be JSON") from None
     except ValidationError as error:
         fault = error.errors()[0]
         raise UsageError(f"setting {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
