@@ -30,6 +30,9 @@ class NodeSettings(BaseSettings):
     database: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data folder by default")
     azure_storage: SecretStr | None = Field(None, description="Azure Blob connection string; a folder by default")
     azure_container: str = Field("docex", description="container for the packets")
+    azure_timeout: float = Field(
+        60.0, gt=0, le=3600, description="seconds that Azure Blob may keep silent before a request is tried again"
+    )
     confirmations: int = Field(3, ge=1, le=1000, description="blocks on top of an anchor before it is final")
     interval: float = Field(0.25, gt=0, le=60, description="seconds between two looks for work")
     max_document_size: int = Field(16 << 30, gt=0, description="bytes of the largest document taken")

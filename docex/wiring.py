@@ -202,9 +202,10 @@ def _opens(settings: NodeSettings) -> bool:
 
 def _blobs(settings: NodeSettings) -> BlobStore:
     if settings.azure_storage is not None:
-        from storage.azure import AzureStore
+        from storage.azure import AzureStore, Patience
 
-        return AzureStore.from_connection_string(settings.azure_storage.get_secret_value(), settings.azure_container)
+        connection, patience = settings.azure_storage.get_secret_value(), Patience(read=settings.azure_timeout)
+        return AzureStore.from_connection_string(connection, settings.azure_container, patience)
     from storage.local import LocalStore
 
     return LocalStore(settings.data / "packets")

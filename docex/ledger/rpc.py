@@ -119,7 +119,13 @@ class Rpc:
                 raise result.reason()
             if result == "0x":
                 raise LedgerError(f"there is no contract at {to} on the chain of {self.name}")
-        return [bytes.fromhex(result[2:]) for result in results]
+        return [self._data(result) for result in results]
+
+    def _data(self, answer: object) -> bytes:
+        try:
+            return bytes.fromhex(str(answer)[2:])
+        except ValueError:
+            raise LedgerUnavailable(f"{self.name} answers a call with no data: it is not a ledger node") from None
 
     def _number(self, answer: object) -> int:
         try:

@@ -18,7 +18,7 @@ from docex.ledger.notary import NotaryClient
 from docex.ledger.rpc import Rpc
 from tests.e2e.faults.nodes import PATIENCE, Member
 
-TRY_AGAIN = (408, 409, 425, 429)
+TRY_AGAIN = (408, 409, 429, 502, 503)
 
 
 def content_of(path: str, most: int = 60_000) -> bytes:
@@ -35,7 +35,7 @@ async def insist(member: Member, call: Callable[[], Awaitable[httpx.Response]], 
                 answer = await call()
                 if answer.status_code == wanted:
                     return answer.json()
-                busy = answer.status_code == 503 or answer.status_code in TRY_AGAIN
+                busy = answer.status_code in TRY_AGAIN
                 assert busy, f"{answer.status_code} {answer.text}\n{member.log()}"
             await asyncio.sleep(0.05)
 
