@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, func, or_, select, text, update
 
 from docex.core.state import Job
 from docex.db.models import ArrivalRow, JobRow
@@ -24,7 +24,9 @@ class ArrivalTables(Tables):
             if session.get_bind().dialect.name == "postgresql":
                 await session.execute(_ONE_AT_A_TIME)  # rows that are counted here must not come up meanwhile
             now = self._clock()
-            await session.execute(delete(ArrivalRow).where(ArrivalRow.sender == sender, ArrivalRow.until <= now))
+            # One that ends later than it can is of a clock that was put back since.
+            ended = or_(ArrivalRow.until <= now, ArrivalRow.until > now + lease)
+            await session.execute(delete(ArrivalRow).where(ArrivalRow.sender == sender, ended))
             if await session.get(ArrivalRow, transfer) is not None:
                 return False
             count = await session.scalar(select(func.count()).where(ArrivalRow.sender == sender))

@@ -14,18 +14,31 @@ from docex.db import rows
 from docex.db.models import JobRow
 from docex.db.tables import Tables
 
+SKEW = 60.0
+"""Seconds that the clocks of processes on one database may differ."""
+
 
 class JobTables(Tables):
     """Work to do."""
 
     async def claim(self, now: float, lease: float, limit: int) -> Sequence[Job]:
         """See the protocol."""
+        await self._set_right(now)
         due = _due("", now).limit(limit)
         async with self._reading() as session:
             if limit < 1 or await session.scalar(due.with_only_columns(JobRow.key).limit(1)) is None:
                 return []
         async with self._writing() as session:
-            return await _take(session, due, now + lease)
+            return await _take(session, due, now, lease)
+
+    async def _set_right(self, now: float) -> None:
+        """A job that was added or taken in the future shows a clock that was put back: nobody knows when it is due."""
+        ahead = JobRow.since > now + SKEW
+        async with self._reading() as session:
+            if await session.scalar(select(JobRow.key).where(ahead).limit(1)) is None:
+                return
+        async with self._writing() as session:
+            await session.execute(update(JobRow).where(ahead).values(due=now, since=now, running=False))
 
     async def claim_calls(self, now: float, lease: float, limit: int, each: int) -> Sequence[Job]:
         """See the protocol."""
@@ -43,7 +56,7 @@ class JobTables(Tables):
             for peer in waiting:
                 wanted = min(each - running.get(peer, 0), limit - len(claimed))
                 if wanted > 0:
-                    claimed += await _take(session, _due(peer, now).limit(wanted), now + lease)
+                    claimed += await _take(session, _due(peer, now).limit(wanted), now, lease)
         return claimed
 
     async def wake(self, peer: str) -> None:
@@ -77,10 +90,10 @@ def _due(peer: str, now: float) -> Select[JobRow]:
     return select(JobRow).where(JobRow.peer == peer, JobRow.due <= now).order_by(JobRow.due)
 
 
-async def _take(session: AsyncSession, due: Select[JobRow], until: float) -> list[Job]:
+async def _take(session: AsyncSession, due: Select[JobRow], now: float, lease: float) -> list[Job]:
     claimed = list(await session.scalars(due.with_for_update(skip_locked=True)))
     for row in claimed:
-        row.due, row.running = until, True
+        row.due, row.since, row.running = now + lease, now, True
         row.attempts += 1
     return [rows.job(row) for row in claimed]
 

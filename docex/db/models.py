@@ -155,6 +155,7 @@ class JobRow(Base):
     """Work to do. ``due`` is when it may be claimed: in the future while somebody works on it or after a failure.
 
     ``peer``: see `docex.core.state.Job`. ``running``: somebody works on it, or did when its process died.
+    ``since`` is when it was added or last claimed: where that is to come yet, the clock was put back.
     """
 
     __tablename__ = "jobs"
@@ -167,6 +168,7 @@ class JobRow(Base):
     peer: Mapped[str] = mapped_column(Caip10)
     running: Mapped[bool]
     due: Mapped[float] = mapped_column(Float)
+    since: Mapped[float] = mapped_column(Float, index=True)
     error: Mapped[str | None] = mapped_column(Text)
 
 

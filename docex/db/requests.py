@@ -66,7 +66,7 @@ def _next_try(row: RequestRow, once: Once, fingerprint: bytes, now: int, lease: 
         raise IdempotencyKeyReused("this Idempotency-Key was used for another request: take a new one for each")
     if row.effect is not None:
         return row.effect
-    if row.until > now:
+    if now < row.until <= now + lease:  # one that ends later is of a clock that was put back since
         raise RequestUnderWay("the same request is still under way: ask again in a moment")
     row.attempt, row.until = once.attempt, now + lease
     return None

@@ -137,4 +137,5 @@ def job(row: JobRow) -> Job:
 def job_row(job: Job, now: float) -> JobRow:
     """The row of a new job."""
     due = now + job.delay
-    return JobRow(key=job.key, kind=job.kind, argument=job.argument, attempts=0, peer=job.peer, running=False, due=due)
+    kept = {"key": job.key, "kind": job.kind, "argument": job.argument, "peer": job.peer}
+    return JobRow(**kept, attempts=0, running=False, due=due, since=now)

@@ -146,15 +146,17 @@ async def recipient_of(node: Node, account: str) -> Recipient:
         raise NotMember(f"the recipient key that {member.name} ({account}) published is none: {error}") from None
 
 
-async def check_signer(node: Node, statement: Statement, at: int) -> None:
+async def check_signer(node: Node, statement: Statement, at: int, *, by: int | None = None) -> None:
     """Check with the Directory that the issuer was a member with this signing key at a time.
+
+    The statement must not be dated later than ``by``, or than now where that is None.
 
     Raises:
         Forbidden: it was not.
         StatementInvalid: the statement is from the future.
     """
     address = address_on(node, statement.issuer)
-    if statement.issued_at > node.now() + CLOCK_SKEW:
+    if statement.issued_at > (node.now() if by is None else by) + CLOCK_SKEW:
         raise StatementInvalid(f"the {statement.type} statement is dated in the future")
     if not await node.ledger.was_active_at(address, at):
         raise Forbidden(f"{statement.issuer} was not an active member at the time of its {statement.type} statement")

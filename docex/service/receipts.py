@@ -69,11 +69,13 @@ async def _open(node: Node, transfer: StoredTransfer) -> Opened:
         raise StatementInvalid("the packet is not the one that the transfer statement was made for")
     if opened.packet.issuer != transfer.peer:
         raise Forbidden("the packet was sealed by another member than the one who transferred it")
-    await check_signer(node, opened.packet, transfer.created)
+    # A clock that was put back since the transfer came is no reason to call it dated in the future, and reject it.
+    now = max(node.now(), transfer.created)
+    await check_signer(node, opened.packet, transfer.created, by=now)
     # Documents may be old, and signed by someone further up: their own time is all there is here. The verdict uses the
     # time of an anchor.
     for document in opened.documents:
-        await check_signer(node, document, document.issued_at)
+        await check_signer(node, document, document.issued_at, by=now)
     return opened
 
 

@@ -27,7 +27,7 @@ from docex.failpoints import Failpoint, reached
 from docex.service import deposits, jobs
 from docex.service import fair as handover
 from docex.service.arrivals import PART
-from docex.service.node import Node, active_member, address_on, check_signer, count_member, recipient_of
+from docex.service.node import CLOCK_SKEW, Node, active_member, address_on, check_signer, count_member, recipient_of
 from docex.service.streams import AsyncSource, write_blob
 from keys import Unwrapper
 from storage import BlobReader, StorageError
@@ -73,9 +73,10 @@ async def create(
     if node.account in to:
         raise UsageError("this member has its documents already: name others as addressees")
     stored = [await _find(node, reference, within) for reference in documents]
+    now = _date(node, stored)
     recipients = [(await recipient_of(node, account), account) for account in to]
     sources = [await _source(node, document, node.identity) for document in stored]
-    blob, now = f"transfers/sent/{secrets.token_hex(16)}.age", node.now()
+    blob = f"transfers/sent/{secrets.token_hex(16)}.age"
 
     def seal(destination: Destination) -> packet.Sealed:
         return packet.seal(sources, destination, recipients, signer=node.signer, issuer=node.account, now=now)
@@ -128,6 +129,15 @@ async def create(
 def _expiry(node: Node, now: int) -> int | None:
     patience = node.limits.transfer_patience
     return None if patience is None else now + patience
+
+
+def _date(node: Node, documents: Sequence[StoredDocument]) -> int:
+    """Now, but never earlier than the documents are dated: their addressees would reject those, and for good."""
+    now = node.now()
+    for each in documents:
+        if each.created > now + CLOCK_SKEW:
+            raise Conflict(f"{each.path!r} is dated in the future: this node's clock was put back; try again later")
+    return max([now, *(each.created for each in documents)])
 
 
 def packet_claim(packet_statement: Statement) -> Packet:
@@ -220,8 +230,11 @@ async def deliver(node: Node, transfer_id: str, account: str) -> float | None:
 async def expire(node: Node, transfer_id: str) -> float | None:
     """Give up what has no receipt of a transfer whose time has run out. A receipt that comes later is still taken.
 
-    Returns after how many seconds to look again where a header is still owed.
+    Returns after how many seconds to look again where it has not run out yet, or a header is still owed.
     """
+    expires = (await node.store.transfer(transfer_id)).expires
+    if expires is not None and expires > node.now():  # the clock was put back since the job became due
+        return expires - node.now()
     await node.store.expire(transfer_id)
     deliveries = (await node.store.transfer(transfer_id)).deliveries
     return handover.LAST_WAIT if any(each.state is DeliveryState.RECEIVED for each in deliveries) else None

@@ -471,6 +471,17 @@ async def test_a_claimed_job_is_nobody_else_s_until_its_lease_ends(store: Store)
     assert await store.claim(NOW + LEASE, LEASE, 5) == [replace(jobs(1)[0], attempts=2)]
 
 
+async def test_a_clock_that_was_put_back_holds_up_no_job(store: Store, clock: Clock) -> None:
+    clock.time = NOW + 7200
+    await send(store, jobs=jobs(3))
+    await store.claim(NOW + 7200, LEASE, 2)
+    await store.retry("open:1", NOW + 7200 + 3600, "it failed")
+    clock.time = NOW
+    again = [replace(each, attempts=count) for each, count in zip(jobs(3), (2, 2, 1), strict=True)]
+    assert sorted(await store.claim(NOW, LEASE, 5), key=lambda each: each.key) == again
+    assert await store.claim(NOW, LEASE, 5) == []
+
+
 async def test_a_job_whose_worker_shows_life_is_kept(store: Store) -> None:
     await send(store, jobs=jobs(1))
     await store.claim(NOW, LEASE, 5)

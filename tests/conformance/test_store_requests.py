@@ -129,6 +129,13 @@ async def test_a_try_that_is_under_way_holds_up_others_until_its_lease_ends(stor
     assert await begin(store, attempt(2), now=NOW + 2 * LEASE) is None
 
 
+async def test_a_clock_that_was_put_back_holds_up_no_request(store: Store) -> None:
+    assert await begin(store, attempt(1), now=NOW + 7200) is None
+    assert await begin(store, attempt(2)) is None
+    with pytest.raises(RequestUnderWay):
+        await begin(store, attempt(3))
+
+
 async def test_a_try_that_lost_its_place_leaves_nothing(store: Store) -> None:
     assert await begin(store, attempt(1)) is None
     assert await begin(store, attempt(2), now=NOW + LEASE) is None
@@ -189,7 +196,7 @@ async def test_what_is_old_is_forgotten_but_never_a_try_at_work(store: Store) ->
     for name in "123":
         assert await begin(store, attempt(1, name)) is None
     await deposit(store, once=attempt(1, "1"))
-    await store.hold(attempt(1, "2"), NOW + 2 * KEEP)
+    await store.hold(attempt(1, "2"), NOW + KEEP + LEASE)
     assert await store.forget(NOW - 1) == 0
     assert await begin(store, attempt(2, "1"), OTHER_PRINT, NOW + KEEP) is None  # by then, the key is a new one
     with pytest.raises(RequestUnderWay):

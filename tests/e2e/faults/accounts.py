@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from docex.core import statement
 from docex.core.state import BatchState
 from docex.ledger import chain
 from docex.ledger.notary import NotaryClient
@@ -65,8 +66,7 @@ class Acknowledged:
 
     async def check(self, *members: Member, within: float = PATIENCE) -> None:
         """The accounting identity, with every member's node running and nothing else going on."""
-        for member in members:
-            await member.until(partial(_settled, member), within)
+        await members[0].until(partial(_settled, *members, *members), within)
         for member, path, version, said in self.deposits:
             answer = await member.client.get(f"/api/v1/documents/{path}?version={version}")
             assert (answer.status_code, answer.content == content_of(path)) == (200, True), (path, version)
@@ -74,7 +74,8 @@ class Acknowledged:
         for transfer, sender, recipient in self.transfers:
             mine, theirs = await sender.get(f"transfers/{transfer}"), await recipient.get(f"transfers/{transfer}")
             (given,), (kept,) = mine["deliveries"], theirs["deliveries"]
-            assert (given["state"], kept["state"]) == ("accepted", "accepted"), transfer
+            states = (given["state"], kept["state"])
+            assert states == ("accepted", "accepted"), f"{mine} {await _claims(recipient, kept['receipt'])}"
             assert given["receipt"] == kept["receipt"] is not None
         await _check_whole(members)
         for member in members:
@@ -83,9 +84,18 @@ class Acknowledged:
             assert (report.findings, report.remaining) == ((), 0), f"{report}\n{member.log()}"
 
 
-async def _settled(member: Member) -> bool:
-    counts = await member.counts()
-    return counts["jobs"] == counts["statements_not_final"] == 0
+async def _claims(member: Member, digest: str | None) -> str:
+    """What a statement says, for who reads of a failure."""
+    return "no receipt" if digest is None else str(statement.parse((await member.get(f"statements/{digest}"))["token"]))
+
+
+async def _settled(*members: Member) -> bool:
+    """Nothing is left to do. Each is asked again after all others: they may have given it something meanwhile."""
+    for member in members:
+        counts = await member.counts()
+        if counts["jobs"] or counts["statements_not_final"]:
+            return False
+    return True
 
 
 async def _check_whole(members: tuple[Member, ...]) -> None:

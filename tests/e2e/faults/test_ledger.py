@@ -18,7 +18,7 @@ from tests.fixtures.proxy import Fault, running_proxy
 pytestmark = pytest.mark.xdist_group("faults")
 
 PAGES = (b"", b"<html>502 Bad Gateway</html>", b"null", b"[]", b"{}", b'"0x"', b"\xff\xfe", b'[{"jsonrpc":"2.0"}]')
-RESULTS = (7, "0x", "garbage", {}, [], True, "0x" + "00" * 31)
+RESULTS: tuple[object, ...] = (7, "0x", "garbage", {}, [], True, "0x" + "00" * 31)
 REFUSAL = {"code": -32005, "message": "the limit of requests is exceeded"}
 
 

@@ -76,7 +76,7 @@ async def test_an_upgrade_of_what_is_current_changes_nothing(database_url: str) 
 
 
 def job(key: str) -> JobRow:
-    return JobRow(key=key, kind="open", argument="", attempts=0, peer="", running=False, due=0.0)
+    return JobRow(key=key, kind="open", argument="", attempts=0, peer="", running=False, due=0.0, since=0.0)
 
 
 async def test_readers_do_not_wait_for_a_writer_and_see_what_was_committed(engine: AsyncEngine) -> None:

@@ -184,6 +184,13 @@ async def test_a_database_that_fails_is_no_reason_to_reject(
     assert claim_of(await receipt_of(maker, transfer)).outcome == "accepted"
 
 
+async def test_a_clock_that_was_put_back_is_no_reason_to_reject(mine: Node, maker: Node, paper: Paper) -> None:
+    transfer = await delivered(mine, maker)
+    paper.clock.time -= CLOCK_SKEW + 600
+    await receipts.open_received(maker, transfer.id)
+    assert claim_of(await receipt_of(maker, transfer)).outcome == "accepted"
+
+
 async def test_a_store_that_fails_is_no_reason_to_reject(mine: Node, maker: Node) -> None:
     transfer = await delivered(mine, maker)
     blob = (await maker.store.transfer(transfer.id)).blob

@@ -92,6 +92,16 @@ async def test_a_transfer_is_sealed_signed_and_waits_for_its_delivery(mine: Node
     assert (job.kind, job.argument) == ("deliver", f"{transfer.id} {maker.account}")
 
 
+async def test_what_is_dated_in_the_future_waits_for_the_clock(mine: Node, maker: Node, paper: Paper) -> None:
+    paper.clock.time += CLOCK_SKEW + 1
+    await deposited(mine, "a", b"content")
+    paper.clock.time -= CLOCK_SKEW + 1
+    with pytest.raises(Conflict, match="'a' is dated in the future: this node's clock was put back; try again later"):
+        await transfers.create(mine, ["a"], [maker.account])
+    paper.clock.time += 1
+    assert (await transfers.create(mine, ["a"], [maker.account])).created == paper.clock() + CLOCK_SKEW
+
+
 async def test_the_packet_opens_for_its_addressee_and_nobody_else(mine: Node, maker: Node) -> None:
     transfer = await sent(mine)
     data = await packet_of(mine, transfer)
@@ -302,6 +312,18 @@ async def test_a_delivery_that_comes_too_late_expires_by_itself(mine: Node, make
     await transfers.deliver(mine, transfer.id, maker.account)
     assert (await mine.store.transfer(transfer.id)).deliveries[0].state is DeliveryState.EXPIRED
     assert paper.wire.calls == []
+
+
+async def test_nothing_expires_before_its_time_whenever_that_is_looked_at(
+    mine: Node, maker: Node, paper: Paper
+) -> None:
+    await deposited(mine, "a", b"content")
+    transfer = await transfers.create(mine, ["a"], [maker.account], expires=paper.clock() + 60)
+    assert await transfers.expire(mine, transfer.id) == 60
+    assert (await mine.store.transfer(transfer.id)).deliveries[0].state is DeliveryState.PENDING
+    paper.clock.time += 60
+    assert await transfers.expire(mine, transfer.id) is None
+    assert (await mine.store.transfer(transfer.id)).deliveries[0].state is DeliveryState.EXPIRED
 
 
 async def test_a_receipt_that_comes_too_late_is_evidence_all_the_same(mine: Node, maker: Node, paper: Paper) -> None:

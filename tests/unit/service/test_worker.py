@@ -70,6 +70,7 @@ async def test_a_job_that_fails_is_put_off_for_longer_each_time(
 ) -> None:
     handle(monkeypatch, fail)
     await add(node, JOB)
+    now = node.now()
     drawn: list[tuple[float, float]] = []
 
     def draw(least: float, most: float) -> float:
@@ -78,11 +79,11 @@ async def test_a_job_that_fails_is_put_off_for_longer_each_time(
 
     monkeypatch.setattr("random.uniform", draw)
     with capture_logs() as logs:
-        await work_on(node, replace(JOB, attempts=attempts), lambda: NOW)
+        await work_on(node, replace(JOB, attempts=attempts), lambda: now)
     ceiling = min(LAST_RETRY, 2.0**attempts) if attempts < 100 else LAST_RETRY
     assert drawn == [(0.5, ceiling)]
-    assert await due(node, NOW + ceiling - 0.1) == []
-    assert await due(node, NOW + ceiling) == ["open:1"]
+    assert await due(node, now + ceiling - 0.1) == []
+    assert await due(node, now + ceiling) == ["open:1"]
     (entry,) = logs
     assert (entry["event"], entry["job"], entry["attempts"]) == ("job_failed", "open:1", attempts)
     assert entry["error"] == "HandlerError('on purpose')"
@@ -154,7 +155,7 @@ async def test_a_job_that_takes_longer_than_its_lease_is_kept(node: Node, monkey
 
     handle(monkeypatch, handler)
     await add(node, JOB)
-    (job,) = await jobs_due(node.store, time.time() + 10_000, 0.3 - 10_000, 1)
+    (job,) = await jobs_due(node.store, time.time(), 0.3, 1)
     await work_on(node, job)
     assert taken == []
     assert (await node.store.counts())["jobs"] == 0

@@ -58,11 +58,13 @@ def upgrade() -> None:
         sa.Column("peer", sa.String(length=96), nullable=False),
         sa.Column("running", sa.Boolean(), nullable=False),
         sa.Column("due", sa.Float(), nullable=False),
+        sa.Column("since", sa.Float(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("key"),
     )
     op.create_index("jobs_due", "jobs", ["peer", "due"], unique=False)
     op.create_index("jobs_running", "jobs", ["running", "peer"], unique=False)
+    op.create_index(op.f("ix_jobs_since"), "jobs", ["since"], unique=False)
     op.create_table(
         "preferences",
         sa.Column("key", sa.String(length=64), nullable=False),
@@ -316,6 +318,7 @@ def downgrade() -> None:
     op.drop_table("transactions")
     op.drop_table("retired_nonces")
     op.drop_table("preferences")
+    op.drop_index(op.f("ix_jobs_since"), table_name="jobs")
     op.drop_index("jobs_running", table_name="jobs")
     op.drop_index("jobs_due", table_name="jobs")
     op.drop_table("jobs")
