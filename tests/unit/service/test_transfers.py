@@ -421,6 +421,14 @@ async def test_the_sender_can_not_be_made_to_receive_its_own_transfer(mine: Node
         await arrivals.take_packet(mine, transfer.id, pieces(b""))
 
 
+async def test_a_member_that_calls_is_tried_at_once(mine: Node, maker: Node, paper: Paper) -> None:
+    transfer = await sent(maker, mine.account)
+    (job,) = await jobs_due(maker.store, paper.clock())
+    await maker.store.retry(job.key, paper.clock() + 3600, "down")
+    await transfers.announced(maker, await token_of(mine, await sent(mine)))
+    assert [each.argument for each in await jobs_due(maker.store, paper.clock())] == [f"{transfer.id} {mine.account}"]
+
+
 # --- taking the packet -----------------------------------------------------------------------------------------------
 
 

@@ -261,6 +261,36 @@ async def test_a_slow_job_holds_up_no_other_and_no_more_than_eight_run_at_once(
     others.set()
 
 
+async def test_members_whose_nodes_hang_hold_up_no_delivery_to_another(
+    node: Node, monkeypatch: pytest.MonkeyPatch, running: "asyncio.Task[None]"
+) -> None:
+    hanging, done = 0, set()
+
+    async def handler(_: Node, argument: str) -> None:
+        nonlocal hanging
+        if argument.startswith("dead"):
+            hanging += 1
+            await asyncio.sleep(3600)
+        done.add(argument)
+
+    monkeypatch.setitem(worker._HANDLERS, "deliver", handler)
+    await add(
+        node, *(Job(f"dead {peer} {n}", "deliver", "dead", peer=f"dead {peer}") for peer in range(9) for n in range(9))
+    )
+
+    async def all_hang() -> bool:
+        return hanging >= worker.CALLS // 2
+
+    await eventually(all_hang)
+    await node.store.add_jobs([Job(f"alive {n}", "deliver", f"alive {n}", peer="alive") for n in range(5)])  # type: ignore[attr-defined]
+
+    async def alive_done() -> bool:
+        return len(done) == 5
+
+    await eventually(alive_done)
+    assert hanging < worker.CALLS
+
+
 async def test_the_loop_outlives_what_its_steps_run_into_and_says_so_once(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
