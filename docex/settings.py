@@ -27,6 +27,10 @@ class NodeSettings(BaseSettings):
     parts: Literal["all", "api", "worker"] = Field("all", description="what this process runs")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    connections: int = Field(768, ge=8, le=1 << 20, description="connections that a process has at most")
+    connections_per_address: int = Field(
+        256, ge=1, le=1 << 20, description="connections from one address at most; behind a proxy, all come from its own"
+    )
     database: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data folder by default")
     azure_storage: SecretStr | None = Field(None, description="Azure Blob connection string; a folder by default")
     azure_container: str = Field("docex", description="container for the packets")

@@ -92,6 +92,7 @@ async def _serve(settings: NodeSettings, passphrase: bytes) -> None:
 
     from docex import failpoints
     from docex.api.app import make_app, make_worker
+    from docex.api.connections import ConnectionLimits
     from docex.api.server import configured
     from docex.errors import NotMember
     from docex.logs import configure
@@ -114,7 +115,8 @@ async def _serve(settings: NodeSettings, passphrase: bytes) -> None:
             await node.ledger.check()
         except NotMember as error:
             output.warning(str(error))
-        await uvicorn.Server(configured(app)).serve(sockets=listening)
+        limits = ConnectionLimits(settings.connections, settings.connections_per_address)
+        await uvicorn.Server(configured(app, limits=limits)).serve(sockets=listening)
 
 
 def _share_heaps() -> None:
