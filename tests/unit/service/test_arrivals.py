@@ -194,7 +194,7 @@ async def test_a_sender_brings_a_few_at_a_time(mine: Node, maker: Node) -> None:
     transfer, data = await announced(mine, maker)
     others = [(await announced(mine, maker, 10))[0] for _ in range(AT_ONCE)]
     for other in others:
-        assert await maker.store.begin_arrival(other.id, mine.account, "x", 60, AT_ONCE, [])
+        assert await maker.store.begin_arrival(other.id, mine.account, "x", arrivals.LEASE, AT_ONCE, [])
     with pytest.raises(Conflict, match="brings too many at once"):
         await receive(maker, transfer.id, pieces(data))
     await maker.store.end_arrival(others[0].id, "x")
