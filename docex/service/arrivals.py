@@ -101,6 +101,7 @@ async def take_packet(node: Node, transfer_id: str, chunks: AsyncIterator[bytes]
     taken = await _note(node, transfer)
     if in_parts:
         await _remove(node, transfer_id)
+        await node.store.finish(f"clean:{transfer_id}")
     return taken
 
 

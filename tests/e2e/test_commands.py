@@ -188,7 +188,7 @@ def test_a_recipient_signs_for_the_ciphertext_before_it_can_open_it(network: She
     while all(each["id"] != sent["id"] or not each["arrived"] for each in received(network, at_retail)):
         assert time.monotonic() < until
     signed = json.loads(network.run("transfers", sent["id"], "--json"))["deliveries"][0]["ciphertext_receipt"]
-    assert f"received {signed}" in " ".join(network.run("transfers", sent["id"]).split())
+    assert f"receipt of the ciphertext {signed}" in " ".join(network.run("transfers", sent["id"]).split())
     network.run("acknowledge", sent["id"], "--keystore", "retail", "-o", "fair", *at_retail)
     assert (network.folder / "fair/fair.txt").read_bytes() == b"first the receipt"
 
