@@ -262,7 +262,6 @@ def jwk(key: Key, **members: Any) -> dict[str, Any]:
         "key",
         None,
     ],
-    ids=str,
 )
 def test_keys_that_can_not_sign_are_left_out(entry: object) -> None:
     assert list(read_keys(json.dumps({"keys": [entry, public(KEY, "good")]}).encode())) == ["good"]
