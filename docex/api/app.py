@@ -21,6 +21,7 @@ from docex.api import (
     statements,
     transfers,
 )
+from docex.api.described import describing
 from docex.api.head import HeadAsGet
 from docex.api.kaleido.events import Events
 from docex.api.kaleido.prefix import AlsoUnderPrefix
@@ -63,6 +64,7 @@ def make_app(node: Node, token: str, *, interval: float, worker: bool = True) ->
     for module in (health, metrics, documents, transfers, statements, revocations, api_keys, exchange, kaleido):
         app.include_router(module.router)
     app.mount("/socket.io", events)
+    app.openapi = describing(app)  # type: ignore[method-assign] # as its documentation has it
     return app
 
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Annotated, Final
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
@@ -18,7 +19,7 @@ from starlette.routing import compile_path
 from docex.api.limits import count, count_stranger
 from docex.core.access import Caller, Permission, Role
 from docex.core.addresses import within
-from docex.errors import DocexError, Forbidden, Unauthorised
+from docex.errors import DocexError, Forbidden, NameInvalid, Unauthorised
 from docex.service import api_keys
 from docex.service.call_limits import Kind
 from docex.service.node import Node
@@ -104,6 +105,14 @@ async def _operator(token: str, credential: str) -> Caller | None:
     return Caller("the API token", frozenset([Role.OPERATOR])) if hmac.compare_digest(given, kept) else None
 
 
+def _check_readable(request: Request) -> None:
+    # The server puts U+FFFD for what is no UTF-8 (overlong forms, surrogates): many paths would be one.
+    try:
+        unquote_to_bytes(request.scope.get("raw_path") or b"").decode()
+    except UnicodeDecodeError:
+        raise NameInvalid("the path is not UTF-8") from None
+
+
 async def check_caller(request: Request) -> None:
     """Let a request pass whose caller has what its route needs; `caller_of` then tells who that is.
 
@@ -112,6 +121,7 @@ async def check_caller(request: Request) -> None:
         Forbidden: they lack a role, or the route is not in the table.
         TooManyCalls: they, or their address, made as many calls as may be made in a minute.
     """
+    _check_readable(request)
     route = request.method, request.scope["route"].path
     if route not in NEEDS:
         raise Forbidden("this route is not open to anyone")

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 from docex.api.access import NodeOf, body, content_length
 from docex.api.download import document_reader, send, stored_document
@@ -43,6 +44,10 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     413: {"description": "`limit_exceeded`: larger than this node takes"},
     422: {"description": "`name_invalid` or `usage`: the path is not allowed, or the form is malformed"},
 }
+_PARTS: dict[int | str, dict[str, Any]] = {
+    206: {"description": "the part that Range asks for"},
+    304: {"description": "If-None-Match names this version"},
+}
 Offset = Annotated[int, Query(ge=0, le=listing.MAX_OFFSET, description="entries to pass over")]
 Limit = Annotated[int, Query(ge=1, le=listing.MAX_ENTRIES, description="entries to show at most")]
 
@@ -53,7 +58,7 @@ async def list_root(node: NodeOf, caller: CallerOf, offset: Offset = 0, limit: L
     return await _folder(node, caller, "", offset, limit)
 
 
-@router.get("/documents/{path:path}")
+@router.get("/documents/{path:path}", response_class=StreamingResponse, responses=_PARTS)
 async def read(
     node: NodeOf,
     caller: CallerOf,
