@@ -52,9 +52,9 @@ def failure(code: str, message: str) -> None:
 
 
 def pairs(rows: Iterable[tuple[str, str]], indent: str = "") -> None:
-    """Print labels and values, the values under each other."""
+    """Print labels and values, the values under each other where the labels are short."""
     for label, value in rows:
-        line(f"{indent}{label:<10}{value}")
+        line(f"{indent}{label:<9} {value}")
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> None:

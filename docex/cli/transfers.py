@@ -78,7 +78,7 @@ def _show_history(client: NodeClient, view: dict[str, Any]) -> None:
         page = client.json("GET", f"transfers/{view['id']}/history", params={"after": after})
         for each in page["events"]:
             detail = f" ({each['detail']})" if each["detail"] else ""
-            output.line(f"  {each['at']}  {each['kind']:<9} {each['account']}{detail}")
+            output.line(f"  {each['at']}  {each['kind']:<10} {each['account']}{detail}")
         after = page["next"]
 
 

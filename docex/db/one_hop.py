@@ -7,7 +7,9 @@ these costs more than most statements, and a writer pays it while the others wai
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -44,6 +46,12 @@ class OneHopConnection(aiosqlite.Connection):
         return OneHopCursor(self, self._conn.cursor())
 
 
+def _work(tasks: Any) -> None:
+    """The library's own work on a connection. Where the loop was closed meanwhile, nobody waits for an answer."""
+    with suppress(RuntimeError):
+        aiosqlite.core._connection_worker_thread(tasks)
+
+
 def _run(cursor: sqlite3.Cursor, sql: str, parameters: Any) -> list[Any]:
     cursor.execute(sql, parameters)
     return cursor.fetchall() if cursor.description is not None else []
@@ -54,6 +62,6 @@ async def connect(database: str, **options: Any) -> OneHopConnection:
     # Between two statements a connection is nobody's: cursors may be made and closed on the loop's thread then.
     options["check_same_thread"] = False
     connection = OneHopConnection(partial(sqlite3.connect, database, **options), iter_chunk_size=64)
-    connection._thread.daemon = True  # as SQLAlchemy does with its own
+    connection._thread = threading.Thread(target=_work, args=(connection._tx,), daemon=True)
     await connection
     return connection

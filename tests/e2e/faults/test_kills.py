@@ -18,7 +18,7 @@ from tests.e2e.test_fsck import fsck
 
 pytestmark = pytest.mark.xdist_group("faults")
 
-KILLS = int(os.environ.get("DOCEX_TEST_KILLS", "4"))
+KILLS = int(os.environ.get("DOCEX_TEST_KILLS", "2"))
 DEPOSITS = int(os.environ.get("DOCEX_TEST_DEPOSITS", str(25 * KILLS)))
 CLIENTS = 6
 

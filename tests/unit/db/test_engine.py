@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sqlalchemy import create_engine, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from docex.db import one_hop
 from docex.db.engine import Sessions, make_engine, upgrade
 from docex.db.models import Base, JobRow
 from docex.errors import DatabaseUnavailable
@@ -123,6 +125,30 @@ async def test_writers_that_are_cancelled_give_their_turn_back(engine: AsyncEngi
         await holding
     async with asyncio.timeout(60), sessions.writing() as session:
         assert (await session.scalars(select(JobRow.key))).all() == []
+
+
+def test_a_connection_that_is_given_up_when_its_loop_ends_is_no_error(tmp_path: Path) -> None:
+    """pytest makes an error of an exception that a thread ends with."""
+    left = []
+
+    async def give_up() -> None:
+        connection = await one_hop.connect(str(tmp_path / "db"))
+        began, go = threading.Event(), threading.Event()
+
+        def block() -> None:
+            began.set()
+            go.wait(60)
+
+        connection._tx.put((None, block))
+        connection.stop()  # its answer comes when the loop is closed
+        left.append((connection._thread, go))
+        assert began.wait(60)
+
+    asyncio.run(give_up())
+    ((thread, go),) = left
+    go.set()
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 async def test_writers_of_several_stores_on_one_engine_take_turns(database_url: str) -> None:
