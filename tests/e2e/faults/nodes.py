@@ -26,8 +26,8 @@ from tests.fixtures.network import PASSPHRASE, Consortium, Organisation
 from tests.fixtures.processes import free_port
 
 TOKEN = "t" * 40
-PATIENCE = float(os.environ.get("DOCEX_TEST_PATIENCE", "120"))
-"""Seconds that a node may take to come up, or the members to settle."""
+PATIENCE = float(os.environ.get("DOCEX_TEST_PATIENCE", "300"))
+"""Seconds that a node may take to come up, or the members to settle: retries wait twice as long each time."""
 
 _forks = multiprocessing.get_context("forkserver")
 
