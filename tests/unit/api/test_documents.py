@@ -149,9 +149,13 @@ async def test_a_name_that_is_none_is_refused_and_never_there(
     url: str, client: httpx.AsyncClient, node: Node, path: str
 ) -> None:
     raw = httpx.URL(url, raw_path=f"/api/v1/documents/{path}".encode())
+    if path in {"%FF%FE", "%ED%A0%80"}:  # not UTF-8: what the server puts for it is the same for many paths
+        for answer in (await client.put(raw, content=b"content"), await client.get(raw)):
+            check_problem(answer, 422, "name_invalid")
+        return
     if path == "a%0Ab":
         check_problem(await client.put(raw, content=b"content"), 404, "not_found")  # no path of a URL has a line feed
-    elif path not in {"%FF%FE", "%ED%A0%80"}:
+    else:
         check_problem(await client.put(raw, content=b"content"), 422, "name_invalid")
         assert (await paths(node.blobs), (await node.store.counts())["documents"]) == ([], 0)
     check_problem(await client.get(raw), 404, "not_found")
