@@ -106,7 +106,7 @@ def test_transfers_alone_lists_them_and_with_an_id_shows_one() -> None:
         assert shown == call(url, "show", ID).stdout
         assert json.loads(call(url, "--json", ID).stdout) == answers[f"transfers/{ID}"][0]
     assert "eip155:1:0x0: pending (down)" in shown
-    assert shown.splitlines()[-1] == "  2026-11-24T10:00:01Z  failed    eip155:1:0x0 (down)"
+    assert shown.splitlines()[-1] == "  2026-11-24T10:00:01Z  failed     eip155:1:0x0 (down)"
 
 
 def test_no_transfers_and_an_unknown_command() -> None:
