@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import threading
@@ -18,7 +17,7 @@ from docex.errors import NodeUnavailable
 from docex.service import deposits, transfers
 from docex.service.node import Node
 from tests.fixtures.paper_nodes import NewNode, deposited
-from tests.unit.cli.conftest import TOKEN
+from tests.unit.cli.conftest import TOKEN, Serving
 from tests.unit.cli.support import failure, run
 
 DATA = os.urandom(3_000_000)
@@ -92,49 +91,51 @@ def docex(line: Line, *words: str) -> Result:
     return run(*words, "--node", line.url, DOCEX_API_TOKEN=TOKEN, DOCEX_API_TOKEN_FILE="")
 
 
-def test_a_deposit_whose_answer_is_lost_is_made_once(line: Line, node: Node, here: Path) -> None:
+def test_a_deposit_whose_answer_is_lost_is_made_once(line: Line, serving: Serving, node: Node, here: Path) -> None:
     (here / "a.bin").write_bytes(DATA)
     line.breaks = [0, 100]
     result = docex(line, "deposit", "a.bin", "--new")
     assert result.exit_code == 0, result.output
     assert "a.bin (version 1, " in result.stdout
     assert result.stderr.endswith(": trying again\n")
-    assert asyncio.run(node.store.counts())["documents"] == 1
+    assert serving.run(node.store.counts())["documents"] == 1
     assert line.connections == 3
 
 
-def test_a_transfer_whose_answer_is_lost_is_made_once(line: Line, node: Node, new_node: NewNode, here: Path) -> None:
+def test_a_transfer_whose_answer_is_lost_is_made_once(
+    line: Line, serving: Serving, node: Node, new_node: NewNode, here: Path
+) -> None:
     (here / "a.bin").write_bytes(b"content")
     assert docex(line, "deposit", "a.bin").exit_code == 0
     line.breaks = [0]
     result = docex(line, "transfer", "a.bin", "--to", new_node("Maker").account)
     assert result.exit_code == 0, result.output
-    assert asyncio.run(node.store.counts())["transfers"] == 1
+    assert serving.run(node.store.counts())["transfers"] == 1
 
 
-def test_an_api_key_whose_answer_is_lost_is_made_once(line: Line, node: Node) -> None:
+def test_an_api_key_whose_answer_is_lost_is_made_once(line: Line, serving: Serving, node: Node) -> None:
     line.breaks = [0]
     key = docex(line, "access", "add", "Ann", "--role", "auditor").stdout.strip()
     assert run("documents", "--node", line.url, DOCEX_API_TOKEN=key, DOCEX_API_TOKEN_FILE="").exit_code == 0
-    assert len(asyncio.run(node.store.api_keys())) == 1
+    assert len(serving.run(node.store.api_keys())) == 1
 
 
-def test_a_fetch_that_is_cut_goes_on_where_it_was(line: Line, node: Node, here: Path) -> None:
-    asyncio.run(deposited(node, "a.bin", DATA))
+def test_a_fetch_that_is_cut_goes_on_where_it_was(line: Line, serving: Serving, node: Node, here: Path) -> None:
+    serving.run(deposited(node, "a.bin", DATA))
     line.breaks = [1 << 40, 1_000_000, 1_200_000, 0]
     result = docex(line, "fetch", "a.bin", "-o", "b.bin")
     assert result.exit_code == 0, result.output
     assert (here / "b.bin").read_bytes() == DATA
 
 
-def test_a_packet_that_is_cut_goes_on_where_it_was(line: Line, node: Node, new_node: NewNode) -> None:
+def test_a_packet_that_is_cut_goes_on_where_it_was(line: Line, serving: Serving, node: Node, new_node: NewNode) -> None:
     maker = new_node("Maker")
 
     async def send() -> str:
         await deposited(node, "a.bin", DATA)
         return (await transfers.create(node, ["a.bin"], [maker.account])).id
 
-    transfer = asyncio.run(send())
+    transfer = serving.run(send())
     line.breaks = [1_000_000]
     with client.connect(line.url, token(line)) as connected:
         assert b"".join(connected.download(f"transfers/{transfer}/packet"))[-1000:] != b""
@@ -147,19 +148,21 @@ def token(line: Line) -> Path:
     return file
 
 
-def test_a_document_that_is_replaced_meanwhile_is_not_mixed(line: Line, node: Node) -> None:
-    asyncio.run(deposited(node, "a.bin", DATA))
+def test_a_document_that_is_replaced_meanwhile_is_not_mixed(line: Line, serving: Serving, node: Node) -> None:
+    serving.run(deposited(node, "a.bin", DATA))
     line.breaks = [1_000_000]
     with client.connect(line.url, token(line)) as connected:
         chunks = connected.download("documents/a.bin")
         next(chunks)
-        asyncio.run(deposited(node, "a.bin", b"another"))
+        serving.run(deposited(node, "a.bin", b"another"))
         with pytest.raises(NodeUnavailable, match="can't be continued"):
             list(chunks)
 
 
-def test_what_arrives_damaged_gets_no_name(line: Line, node: Node, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asyncio.run(deposited(node, "a.bin", DATA))
+def test_what_arrives_damaged_gets_no_name(
+    line: Line, serving: Serving, node: Node, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving.run(deposited(node, "a.bin", DATA))
 
     async def damaged(*_: object) -> AsyncIterator[bytes]:
         yield DATA[:-1] + bytes([DATA[-1] ^ 1])
