@@ -94,6 +94,7 @@ class LocalChain:
         if block_time is not None:
             self._arguments += ["--block-time", f"{block_time:g}"]
         self._process: subprocess.Popen[bytes] | None = None
+        self._states: str | None = None
 
     @property
     def url(self) -> str:
@@ -122,7 +123,10 @@ class LocalChain:
         """
         if self._process is not None:
             raise UsageError("the chain runs already")
-        command = [str(self._binary or find_anvil()), "--port", str(self.port), *self._arguments]
+        binary = str(self._binary or find_anvil())
+        # Old states go to disk: in ~/.foundry, by default, where a chain that is killed leaves them for good.
+        self._states = tempfile.mkdtemp(prefix="docex-chain-")
+        command = [binary, "--port", str(self.port), "--cache-path", self._states, *self._arguments]
         with tempfile.TemporaryFile() as words:
             self._process = subprocess.Popen(
                 bound_to_parent(command),
@@ -155,6 +159,8 @@ class LocalChain:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if self._states is not None:
+            shutil.rmtree(self._states, ignore_errors=True)
 
 
 class _Output(threading.Thread):

@@ -3,6 +3,7 @@ import platform
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -69,6 +70,22 @@ async def test_blocks_come_by_themselves_when_asked_for(new_chain: NewChain) -> 
     async with Rpc(local.url) as rpc:
         while (await chain.head(rpc)).number < 2:
             time.sleep(0.02)
+
+
+async def test_old_states_go_to_a_folder_that_ends_with_the_chain(
+    new_chain: NewChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default they would lie in the home folder, gigabytes of them once a few chains were killed."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    local = new_chain()
+    async with Rpc(local.url) as rpc:
+        for _ in range(8):
+            await rpc.call("anvil_mine", "0x80")
+    (folder,) = tmp_path.glob("docex-chain-*")
+    assert any(folder.rglob("*"))
+    local.stop()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_does_not_start_twice(new_chain: NewChain) -> None:
