@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# All tests on three processes (many wait more than they work), with branch coverage of every file; CI=true also fails on a skip.
+# All tests, with branch coverage of every file; CI=true also fails on a skip. Three processes: one of them has the tests
+# with faults, which mostly wait.
 set -euo pipefail
 rm -f .coverage .coverage.*
-pytest -n 3 --dist loadgroup --cov --cov-report= -q "$@"
+pytest -n 3 --dist loadgroup --cov --cov-report= --durations=25 -q "$@"
 coverage report

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from docex.db.engine import make_engine
 from docex.db.store import SqlStore
@@ -23,7 +24,7 @@ from docex.settings import NodeSettings
 from docex.wiring import kept_by_node
 from tests.e2e.faults import life
 from tests.fixtures.network import PASSPHRASE, Consortium, Organisation
-from tests.fixtures.processes import free_port
+from tests.fixtures.processes import free_port, unmeasured
 
 TOKEN = "t" * 40
 PATIENCE = float(os.environ.get("DOCEX_TEST_PATIENCE", "300"))
@@ -34,10 +35,12 @@ _forks = multiprocessing.get_context("forkserver")
 
 def _fork(target: life.Life) -> ForkServerProcess:
     _forks.set_forkserver_preload(["tests.e2e.faults.life"])
-    os.environ["DOCEX_TEST_FORKS"] = "1"  # the process that forks is started by the first call
-    process = _forks.Process(target=life.run, args=(target,), daemon=True)
-    process.start()
-    del os.environ["DOCEX_TEST_FORKS"]
+    with pytest.MonkeyPatch.context() as patch:  # the process that forks is started by the first call
+        patch.setenv("DOCEX_TEST_FORKS", "1")
+        for name in os.environ.keys() - unmeasured().keys():
+            patch.delenv(name)
+        process = _forks.Process(target=life.run, args=(target,), daemon=True)
+        process.start()
     return process
 
 
@@ -120,7 +123,7 @@ class Member:
         if self.forked:
             self._process = _fork(life.Life(arguments, given, str(log), clock))
             return
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("DOCEX_")}
+        clean = {name: value for name, value in unmeasured().items() if not name.startswith("DOCEX_")}
         command = [sys.executable, "-m", "docex.cli", *arguments]
         with log.open("ab") as output:
             self._process = subprocess.Popen(command, env=clean | given, stdout=output, stderr=output)
