@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from docex.core.transactions import TransactionRequest
-from docex.errors import LedgerRejected
+from docex.errors import LedgerRejected, LedgerUnavailable
 from docex.ledger import chain, market
 from docex.ledger.market import Market
 from docex.ledger.rpc import Rpc, RpcError
@@ -31,7 +31,18 @@ async def _estimate(rpc: Rpc, wanted: TransactionRequest) -> int:
     if wanted.to is not None:
         call["to"] = wanted.to
     try:
-        # A quarter on top: the state may differ by the time it is mined.
-        return int(await rpc.call("eth_estimateGas", call), 16) * 5 // 4
+        estimate = int(await rpc.call("eth_estimateGas", call), 16)
     except RpcError as error:
         raise error.reason() from None
+    if estimate < (least := _intrinsic(wanted)):
+        # Signed with it, the transaction would be refused for good, and hold up all behind it.
+        raise LedgerUnavailable(
+            f"the ledger node estimates {estimate} gas where no such transaction takes less than {least}"
+        )
+    return estimate * 5 // 4  # the state may differ by the time it is mined
+
+
+def _intrinsic(wanted: TransactionRequest) -> int:
+    """Gas that a transaction takes before any code runs (Yellow Paper section 6.2, EIP-2028)."""
+    zeros = wanted.data.count(0)
+    return 21_000 + 4 * zeros + 16 * (len(wanted.data) - zeros) + (0 if wanted.to else 32_000)

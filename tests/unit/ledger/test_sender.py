@@ -1,6 +1,8 @@
 """The sender on real chains, when things go as planned: each submit is one transaction."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -183,6 +185,24 @@ async def test_nothing_is_kept_when_the_node_can_t_be_reached_at_first(anvil: Lo
         rpc.before = lambda method: False
         await sender.submit("pay", TO, value=1)
         assert (await sender.wait("pay")).succeeded
+
+
+@pytest.mark.parametrize("estimate", ["0x0", "0x" + "00" * 31, "0x5207"])
+async def test_an_estimate_that_no_transaction_can_have_is_no_answer(anvil: LocalChain, estimate: str) -> None:
+    """Signed with it, the transaction would be refused for good, and hold up all behind it."""
+
+    class Wrong(Rpc):
+        async def batch(self, calls: Sequence[tuple[str, Sequence[object]]]) -> list[Any]:
+            results = await super().batch(calls)
+            wrong = [method == "eth_estimateGas" for method, _ in calls]
+            return [estimate if each else result for each, result in zip(wrong, results, strict=True)]
+
+    store = MemoryStore()
+    async with Wrong(anvil.url) as rpc:
+        account = await funded(rpc)
+        with pytest.raises(LedgerUnavailable):
+            await sender_of(rpc, account, store).submit("pay", TO, value=1)
+    assert await store.find("pay") is None
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
