@@ -64,7 +64,7 @@ async def test_the_same_key_sends_once_however_often_it_is_asked_for(rpc: Rpc) -
     sender = sender_of(rpc, account)
     rows = await asyncio.gather(*(sender.submit("pay", target, value=7) for _ in range(5)))
     assert len({row.attempts for row in rows}) == 1
-    await sender.wait("pay")
+    await sender.wait("pay", final=True)
     after = await sender.submit("pay", target, value=7)
     assert after.status is TransactionStatus.FINAL
     assert await chain.balance(rpc, target) == 7
@@ -115,7 +115,7 @@ async def test_a_reverted_transaction_is_told_with_its_reason(rpc: Rpc) -> None:
     data = load("Directory").encode("suspend", TO)
     await sender.submit("suspend", created, data, gas=100_000)
     with pytest.raises(LedgerRejected, match=r"'suspend' reverted in block \d+: 0x5aAe.* not an active member"):
-        await sender.wait("suspend")
+        await sender.wait("suspend", final=True)
     row = await store.find("suspend")
     assert row is not None
     assert row.status is TransactionStatus.FAILED
