@@ -73,9 +73,9 @@ async def create(
     if node.account in to:
         raise UsageError("this member has its documents already: name others as addressees")
     stored = [await _find(node, reference, within) for reference in documents]
-    now = _date(node, stored)
-    recipients = [(await recipient_of(node, account), account) for account in to]
     sources = [await _source(node, document, node.identity) for document in stored]
+    now = _date(node, sources)
+    recipients = [(await recipient_of(node, account), account) for account in to]
     blob = f"transfers/sent/{secrets.token_hex(16)}.age"
 
     def seal(destination: Destination) -> packet.Sealed:
@@ -131,13 +131,15 @@ def _expiry(node: Node, now: int) -> int | None:
     return None if patience is None else now + patience
 
 
-def _date(node: Node, documents: Sequence[StoredDocument]) -> int:
+def _date(node: Node, documents: Sequence[DocumentSource]) -> int:
     """Now, but never earlier than the documents are dated: their addressees would reject those, and for good."""
-    now = node.now()
+    now = latest = node.now()
     for each in documents:
-        if each.created > now + CLOCK_SKEW:
+        assert each.statement is not None  # what is kept here is signed
+        if each.statement.issued_at > now + CLOCK_SKEW:
             raise Conflict(f"{each.path!r} is dated in the future: this node's clock was put back; try again later")
-    return max([now, *(each.created for each in documents)])
+        latest = max(latest, each.statement.issued_at)
+    return latest
 
 
 def packet_claim(packet_statement: Statement) -> Packet:
@@ -295,10 +297,11 @@ async def announced(node: Node, token: str) -> StoredTransfer:
     if claim.size > node.limits.packet_size:
         raise LimitExceeded(f"packets of more than {node.limits.packet_size} bytes are not taken")
     address_on(node, said.issuer)
-    await check_signer(node, said, node.now())
+    # The one time that it is checked at and kept with: were the clock put back in between, it would be from the future.
+    now = node.now()
+    await check_signer(node, said, now, by=now)
     count_member(node, said.issuer)
     await node.store.wake(said.issuer)
-    now = node.now()
     row = StoredTransfer(
         said.digest_text,
         Direction.RECEIVED,

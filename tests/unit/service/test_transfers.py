@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from docex.core import packet, statement
 from docex.core.account import caip10
 from docex.core.age import make_header, parse_recipient, read_header
 from docex.core.claims import Addressee, Document, Transfer
-from docex.core.ledger_types import KeyUse
+from docex.core.ledger_types import KeyUse, PublishedKey
 from docex.core.state import DeliveryState, Direction, StoredTransfer
 from docex.errors import (
     Conflict,
@@ -35,6 +35,7 @@ from docex.service.worker import work_on
 from storage import StorageUnavailable
 from tests.fixtures.paper_nodes import (
     NETWORK,
+    LedgerOf,
     NewNode,
     Paper,
     account_of,
@@ -100,6 +101,49 @@ async def test_what_is_dated_in_the_future_waits_for_the_clock(mine: Node, maker
         await transfers.create(mine, ["a"], [maker.account])
     paper.clock.time += 1
     assert (await transfers.create(mine, ["a"], [maker.account])).created == paper.clock() + CLOCK_SKEW
+
+
+async def test_a_document_of_a_member_whose_clock_is_ahead_is_passed_on_no_earlier_than_it_is_dated(
+    mine: Node, maker: Node, new_node: NewNode, paper: Paper
+) -> None:
+    third = new_node("Third")
+    paper.clock.time += CLOCK_SKEW
+    transfer = await sent(mine)
+    dated = paper.clock()
+    paper.clock.time -= CLOCK_SKEW
+    for _ in range(4):  # deliver, open, return
+        for job in await jobs_due(mine.store, paper.clock(), 0, 10):
+            await work_on(mine, job, paper.clock)
+        for job in await jobs_due(maker.store, paper.clock(), 0, 10):
+            await work_on(maker, job, paper.clock)
+    (received,) = await maker.store.shown_as(list(transfer.documents))
+    assert received.created < dated
+    assert (await transfers.create(maker, [received.path], [third.account])).created == dated
+
+
+class ClockIsPutBack(LedgerOf):
+    """A ledger, and a clock that is put back by an hour while it is asked."""
+
+    def __init__(self, paper: Paper, address: str) -> None:
+        super().__init__(paper.ledger, address)
+        self._clock = paper.clock
+        self._left = 1
+
+    async def keys(self, account: str) -> Sequence[PublishedKey]:
+        self._clock.time -= 3600 * self._left
+        self._left = 0
+        return await super().keys(account)
+
+
+async def test_a_transfer_that_is_announced_as_the_clock_is_put_back_is_not_rejected_for_its_date(
+    mine: Node, new_node: NewNode, paper: Paper
+) -> None:
+    maker = new_node("Maker", ledger=ClockIsPutBack(paper, keys_of("Maker")[2]))
+    transfer = await sent(mine)
+    await transfers.deliver(mine, transfer.id, maker.account)
+    await receipts.open_received(maker, transfer.id)
+    (delivery,) = (await maker.store.transfer(transfer.id)).deliveries
+    assert delivery.state is DeliveryState.ACCEPTED
 
 
 async def test_the_packet_opens_for_its_addressee_and_nobody_else(mine: Node, maker: Node) -> None:
