@@ -171,6 +171,12 @@ class OffsetMismatch(Conflict):
     code = "offset_mismatch"
 
 
+class UploadUnderWay(Conflict):
+    """A packet is being brought already, or its sender brings too many at once: it is to come again a little later."""
+
+    code = "upload_under_way"
+
+
 class RequestUnderWay(Conflict):
     """The same request is being worked on already."""
 

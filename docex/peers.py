@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from docex.core.nesting import require_shallow
-from docex.errors import Conflict, DocexError, NodeUnavailable, StatementInvalid, UsageError
+from docex.errors import Conflict, DocexError, NodeUnavailable, StatementInvalid, UploadUnderWay, UsageError
 from docex.outbound import PUBLIC, Reach, open_client
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
@@ -21,6 +21,7 @@ STATEMENT_TYPE = "application/jose"  # a compact JWS (RFC 7515 section 9.2.1)
 PACKET_TYPE = "application/age"
 PART_TYPE = "application/partial-upload"  # draft-ietf-httpbis-resumable-upload
 _MAX_DIGITS = 16
+_UNDER_WAY = f"urn:docex:problem:{UploadUnderWay.code}"
 
 
 class NodeRefused(DocexError):
@@ -106,7 +107,10 @@ class HttpPeers:
         detail = f"{url} answers {response.status_code}: {answer.get('detail', response.reason_phrase)}"
         if response.status_code >= 500 or response.status_code == 429:
             raise NodeUnavailable(detail)
-        raise Conflict(detail) if response.status_code == 409 else NodeRefused(detail)
+        if response.status_code != 409:
+            raise NodeRefused(detail)
+        under_way = method == "HEAD" or answer.get("type") == _UNDER_WAY  # an answer to HEAD has no content
+        raise UploadUnderWay(detail) if under_way else Conflict(detail)
 
 
 def check_endpoint(endpoint: str) -> None:

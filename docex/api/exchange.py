@@ -43,7 +43,7 @@ async def take_packet(node: NodeOf, request: Request, transfer: Digest) -> Annou
 async def packet_offset(node: NodeOf, request: Request, transfer: Digest) -> Response:
     """How many bytes of a packet are here to go on from (`Upload-Offset`), and whether it is done (`Upload-Complete`).
 
-    Meant for `HEAD`: there is no content.
+    Meant for `HEAD`: there is no content. While an upload is under way, or a broken one may be, the answer is 409.
     """
     await _count_sender(node, request, transfer)
     offset, complete = await arrivals.progress(node, transfer)

@@ -69,7 +69,7 @@ async def _expected(_: Request, error: Exception) -> Response:
     answer = problem(status, error.code, str(error))
     if isinstance(error, RangeNotSatisfiable):
         answer.headers["content-range"] = f"bytes */{error.size}"
-    if isinstance(error, errors.RequestUnderWay):
+    if isinstance(error, errors.RequestUnderWay | errors.UploadUnderWay):
         answer.headers["retry-after"] = "1"
     if isinstance(error, errors.TooManyCalls):
         answer.headers["retry-after"] = str(error.seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, func, or_, select, text, update
+from sqlalchemy import ColumnElement, delete, func, not_, or_, select, text, update
 
 from docex.core.state import Job
 from docex.db.models import ArrivalRow, JobRow
@@ -24,9 +24,7 @@ class ArrivalTables(Tables):
             if session.get_bind().dialect.name == "postgresql":
                 await session.execute(_ONE_AT_A_TIME)  # rows that are counted here must not come up meanwhile
             now = self._clock()
-            # One that ends later than it can is of a clock that was put back since.
-            ended = or_(ArrivalRow.until <= now, ArrivalRow.until > now + lease)
-            await session.execute(delete(ArrivalRow).where(ArrivalRow.sender == sender, ended))
+            await session.execute(delete(ArrivalRow).where(ArrivalRow.sender == sender, _ended(now, lease)))
             if await session.get(ArrivalRow, transfer) is not None:
                 return False
             count = await session.scalar(select(func.count()).where(ArrivalRow.sender == sender))
@@ -37,6 +35,12 @@ class ArrivalTables(Tables):
             for job in jobs:
                 await session.execute(update(JobRow).where(JobRow.key == job.key).values(due=now + job.delay))
         return True
+
+    async def is_arriving(self, transfer: str, lease: float) -> bool:
+        """See the protocol."""
+        held = select(ArrivalRow.holder).where(ArrivalRow.transfer == transfer, not_(_ended(self._clock(), lease)))
+        async with self._reading() as session:
+            return await session.scalar(held) is not None
 
     async def keep_arrival(self, transfer: str, holder: str, lease: float) -> None:
         """See the protocol."""
@@ -50,3 +54,8 @@ class ArrivalTables(Tables):
             await session.execute(
                 delete(ArrivalRow).where(ArrivalRow.transfer == transfer, ArrivalRow.holder == holder)
             )
+
+
+def _ended(now: float, lease: float) -> ColumnElement[bool]:
+    # One that ends later than it can is of a clock that was put back since.
+    return or_(ArrivalRow.until <= now, ArrivalRow.until > now + lease)

@@ -85,6 +85,12 @@ class JobTables(Tables):
         async with self._writing() as session:
             await session.execute(update(JobRow).where(JobRow.key == key).values(due=at, error=error, running=False))
 
+    async def postpone(self, key: str, at: float) -> None:
+        """See the protocol."""
+        waiting = {"due": at, "error": "", "running": False, "attempts": JobRow.attempts - 1}
+        async with self._writing() as session:
+            await session.execute(update(JobRow).where(JobRow.key == key).values(**waiting))
+
 
 def _due(peer: str, now: float) -> Select[JobRow]:
     return select(JobRow).where(JobRow.peer == peer, JobRow.due <= now).order_by(JobRow.due)

@@ -23,7 +23,7 @@ from docex.core.age.streams import Destination
 from docex.core.claims import Transfer
 from docex.core.digest import sha256
 from docex.core.state import Direction, Job, StoredTransfer
-from docex.errors import Conflict, DigestMismatch, LimitExceeded, NotFound, OffsetMismatch, PacketError
+from docex.errors import DigestMismatch, LimitExceeded, NotFound, OffsetMismatch, PacketError, UploadUnderWay
 from docex.failpoints import Failpoint, reached
 from docex.service import fair
 from docex.service.node import Node
@@ -51,8 +51,11 @@ async def progress(node: Node, transfer_id: str) -> tuple[int, bool]:
 
     Raises:
         NotFound: no such transfer was announced.
+        UploadUnderWay: it is being brought: what is here says nothing yet about where to go on.
     """
     transfer = await _announced(node, transfer_id)
+    if transfer.wanted and await node.store.is_arriving(transfer_id, LEASE):
+        raise UploadUnderWay("this packet is on its way already: ask again later")
     parts = await _parts(node, transfer.id)
     return sum(each.size for each in parts), not transfer.wanted
 
@@ -61,7 +64,7 @@ async def receive(node: Node, transfer_id: str, chunks: AsyncIterator[bytes], of
     """`take_packet`, as one of few uploads at a time.
 
     Raises:
-        Conflict: this packet is on its way already, or its sender brings too many at once.
+        UploadUnderWay: this packet is on its way already, or its sender brings too many at once.
         What `take_packet` raises.
     """
     transfer = await _announced(node, transfer_id)
@@ -85,6 +88,7 @@ async def take_packet(node: Node, transfer_id: str, chunks: AsyncIterator[bytes]
     Raises:
         NotFound: no such transfer was announced.
         OffsetMismatch: it does not go on where the packet stopped.
+        UploadUnderWay: somebody else is bringing it, too.
         PacketError: it is not an age file, or its header does not open with this node's identity.
         DigestMismatch: digest or size are not those of the transfer.
     """
@@ -151,7 +155,9 @@ async def _under_way(node: Node, transfer: StoredTransfer) -> AsyncIterator[None
     # Set off again by each upload: it comes up when there was none for long.
     jobs = [Job(f"clean:{transfer.id}", "clean", transfer.id, delay=KEPT)] if transfer.size > PART else []
     if not await node.store.begin_arrival(transfer.id, transfer.peer, holder, LEASE, AT_ONCE, jobs):
-        raise Conflict("this packet is on its way already, or its sender brings too many at once: try again later")
+        raise UploadUnderWay(
+            "this packet is on its way already, or its sender brings too many at once: try again later"
+        )
 
     async def renew() -> None:
         while True:
@@ -184,7 +190,7 @@ async def _take_parts(node: Node, transfer: StoredTransfer, chunks: AsyncIterato
             offset += size
         await _join(node, transfer)
     except BlobExists:
-        raise Conflict("somebody else is bringing this packet, too: try again later") from None
+        raise UploadUnderWay("somebody else is bringing this packet, too: try again later") from None
     except (PacketError, DigestMismatch, LimitExceeded):  # it is not the packet: none of it stays
         await _remove(node, transfer.id)
         raise

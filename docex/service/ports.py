@@ -253,6 +253,9 @@ class Store(Shelf, CallCounts, Protocol):
         put off as if they were new.
         """
 
+    async def is_arriving(self, transfer: str, lease: float) -> bool:
+        """Whether somebody holds it as on its way; ``lease`` as for `begin_arrival`."""
+
     async def keep_arrival(self, transfer: str, holder: str, lease: float) -> None:
         """It is still on its way; nobody else begins it before ``lease`` seconds have gone by."""
 
@@ -267,6 +270,9 @@ class Store(Shelf, CallCounts, Protocol):
 
     async def retry(self, key: str, at: float, error: str) -> None:
         """A job failed; it is due again at ``at``."""
+
+    async def postpone(self, key: str, at: float) -> None:
+        """A job has to wait for something until ``at``: it counts as no attempt, so puts off nothing."""
 
     async def check(self) -> None:
         """Return when the database answers."""

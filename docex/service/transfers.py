@@ -22,7 +22,16 @@ from docex.core.packet import DocumentReader, DocumentSource
 from docex.core.requests import Once
 from docex.core.state import Delivery, DeliveryState, Direction, StoredDocument, StoredTransfer
 from docex.core.statement import Statement
-from docex.errors import Conflict, Forbidden, LimitExceeded, NodeUnavailable, NotFound, StatementInvalid, UsageError
+from docex.errors import (
+    Conflict,
+    Forbidden,
+    LimitExceeded,
+    NodeUnavailable,
+    NotFound,
+    StatementInvalid,
+    UploadUnderWay,
+    UsageError,
+)
 from docex.failpoints import Failpoint, reached
 from docex.service import deposits, jobs
 from docex.service import fair as handover
@@ -33,6 +42,8 @@ from keys import Unwrapper
 from storage import BlobReader, StorageError
 
 MAX_ADDRESSEES = 100
+UNDER_WAY_WAIT = 5.0
+"""Seconds until a packet is brought again whose last upload still counts as under way, as after a cut."""
 _CHUNK = 1 << 20
 
 
@@ -199,7 +210,7 @@ async def deliver(node: Node, transfer_id: str, account: str) -> float | None:
     """Bring a transfer to one addressee's node; doing it again does no harm.
 
     Returns None once it has the packet, else after how many seconds to go on: the addressee of a fair one must sign
-    for the ciphertext first, and that receipt must be anchored.
+    for the ciphertext first, and that receipt must be anchored; and an upload may be under way already.
 
     Raises:
         NodeUnavailable: the node can't be reached (try again).
@@ -221,7 +232,10 @@ async def deliver(node: Node, transfer_id: str, account: str) -> float | None:
         raise NotFound(f"{member.name} has published no endpoint yet")
     if await node.peers.announce(member.endpoint, token):
         reached(Failpoint.DELIVERY_ANNOUNCED)
-        await _send(node, transfer, account, member.endpoint)
+        try:
+            await _send(node, transfer, account, member.endpoint)
+        except UploadUnderWay:
+            return UNDER_WAY_WAIT
         reached(Failpoint.DELIVERY_SENT)
     if transfer.fair:
         return await handover.release(node, transfer, account, member.endpoint)

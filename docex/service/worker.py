@@ -110,13 +110,13 @@ async def work_on(node: Node, job: Job, clock: Callable[[], float] = time.time) 
         async with _kept(node, job, clock):
             wait = await _HANDLERS[job.kind](node, job.argument)
     except asyncio.CancelledError:
-        await _noted(job, node.store.retry(job.key, clock(), "interrupted"))
+        await _noted(job, node.store.postpone(job.key, clock()))
         raise
     except Exception as error:  # a job is never lost, whatever it runs into
         await _noted(job, _failed(node, job, error, clock))
     else:
         reached(Failpoint.JOB_DONE)
-        done = node.store.finish(job.key) if wait is None else node.store.retry(job.key, clock() + wait, "")
+        done = node.store.finish(job.key) if wait is None else node.store.postpone(job.key, clock() + wait)
         await _noted(job, done)
 
 

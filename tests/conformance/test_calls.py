@@ -137,6 +137,7 @@ async def test_a_packet_is_on_its_way_once_and_a_sender_brings_few(store: SqlSto
     assert await begin(store, other, "c", THIRD_ACCOUNT)
     await store.end_arrival(one, "b")  # not its own
     assert not await begin(store, one, "d")
+    assert [await store.is_arriving(each, LEASE) for each in announced] == [True, True, False, True]
     await store.end_arrival(one, "a")
     assert await begin(store, three, "c")
 
@@ -146,8 +147,10 @@ async def test_an_upload_whose_process_died_ends_by_itself(store: SqlStore, anno
     clock.time = NOW + 50
     await store.keep_arrival(announced[0], "a", LEASE)
     clock.time = NOW + 109
+    assert await store.is_arriving(announced[0], LEASE)
     assert not await begin(store, announced[0], "b")
     clock.time = NOW + 110
+    assert not await store.is_arriving(announced[0], LEASE)
     assert await begin(store, announced[0], "b")
     await store.keep_arrival(announced[0], "a", LEASE)  # comes to life again: it holds it no more
     await store.end_arrival(announced[0], "a")

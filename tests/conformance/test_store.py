@@ -508,6 +508,15 @@ async def test_a_failed_job_is_due_again_later(store: Store) -> None:
     await store.retry("no such job", NOW, "it failed")
 
 
+async def test_a_job_that_has_to_wait_made_no_attempt(store: Store) -> None:
+    await send(store, jobs=jobs(1))
+    for waited in range(3):
+        assert [each.attempts for each in await store.claim(NOW + 5 * waited, LEASE, 5)] == [1]
+        await store.postpone("open:0", NOW + 5 * waited + 5)
+        assert await store.claim(NOW + 5 * waited + 4, LEASE, 5) == []
+    await store.postpone("no such job", NOW)
+
+
 async def test_jobs_are_claimed_by_when_they_are_due_and_no_more_than_asked_for(store: Store, clock: Clock) -> None:
     await send(store, jobs=jobs(3))
     await store.retry("open:0", NOW + 5, "later")

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from docex import peers as module
-from docex.errors import Conflict, DocexError, NodeUnavailable, UsageError
+from docex.errors import Conflict, DocexError, NodeUnavailable, UploadUnderWay, UsageError
 from docex.outbound import reach
 from docex.peers import HttpPeers, NodeRefused, check_endpoint
 from storage import StorageUnavailable
@@ -94,6 +94,15 @@ async def test_a_refusal_carries_the_other_node_s_reason(
         with pytest.raises(error, match=f"answers {status}: because$") as caught:
             await peers.send_receipt(url, "x")
     assert type(caught.value) is error
+
+
+async def test_an_upload_that_is_under_way_is_told_from_other_conflicts(peers: HttpPeers) -> None:
+    async with answering(always(409, {"type": "urn:docex:problem:upload_under_way", "detail": "later"})) as url:
+        with pytest.raises(UploadUnderWay, match="later"):
+            await peers.send_packet(url, digest_of("x"), 3000, chunks())
+    async with answering(always(409, b"")) as url:
+        with pytest.raises(UploadUnderWay):
+            await peers.offset(url, digest_of("x"))
 
 
 async def test_a_redirect_is_not_followed(peers: HttpPeers) -> None:

@@ -312,7 +312,9 @@ async def test_a_packet_is_brought_by_one_call_at_a_time(stranger: httpx.AsyncCl
     await under_way.wait()
     await asyncio.sleep(0.5)  # until the node has seen the first bytes
     second = await stranger.put(url, content=data)
-    check_problem(second, 409, "conflict")
+    check_problem(second, 409, "upload_under_way")
+    assert second.headers["retry-after"] == "1"
+    assert (await stranger.head(url)).status_code == 409
     release.set()
     assert (await first).status_code == 201
 

@@ -171,7 +171,7 @@ class Forgetful:
         async def refuse(*_: object) -> None:
             raise StorageUnavailable("the database is away")
 
-        return refuse if name in {"finish", "retry", "keep"} else getattr(self.node.store, name)
+        return refuse if name in {"finish", "retry", "postpone", "keep"} else getattr(self.node.store, name)
 
 
 @pytest.mark.parametrize("outcome", ["done", "failed", "stopped"])
