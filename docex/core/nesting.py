@@ -1,7 +1,7 @@
 """How deep JSON may be nested: parsers recurse, and at some depth the process ends rather than the parsing.
 
 CPython's recursion limit would be a guard, but it belongs to the whole process, and libraries raise it: with py_ecc's
-100,000 (web3 imports it), 100 kB of ``[`` in ``json.loads`` overflow the C stack and kill the interpreter.
+100,000, 100 kB of ``[`` in ``json.loads`` overflow the C stack and kill the interpreter.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""EIP-1559 transactions: built and encoded by eth_account, signed by whatever holds the account's key."""
+"""EIP-1559 transactions, signed by whatever holds the account's key."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from docex.core.account import parse_address, require_checksum
+from docex.core.account import address_bytes, parse_address, require_checksum
 from docex.core.keccak import keccak
 from docex.core.transactions import Attempt, TransactionRequest
 from docex.errors import LedgerError
-from docex.ledger import kept_recursion_limit
 from docex.ledger.chain import to_bytes
 from docex.ledger.market import Fees
 from keys.protocols import AccountSigner
+
+_TYPE = b"\x02"
 
 
 async def sign(
@@ -24,12 +25,9 @@ async def sign(
     The private key stays with ``signer``, which sees the 32 bytes to sign. It may be a remote one and take its time, so
     it runs in a thread. Raises KeysError as ``sign_digest`` does.
     """
-    with kept_recursion_limit():
-        from eth_account.typed_transactions.dynamic_fee_transaction import DynamicFeeTransaction
-
     fields = _fields(request, nonce, fees)
-    digest = DynamicFeeTransaction.from_dict(fields).hash()
-    raw = _encode(fields, await asyncio.to_thread(signer.sign_digest, digest))
+    r, s, y_parity = await asyncio.to_thread(signer.sign_digest, keccak(_encode(fields)))
+    raw = _encode([*fields, y_parity, r, s])
     return Attempt(nonce, number, keccak(raw), raw, fees.max_fee, fees.tip, block)
 
 
@@ -51,31 +49,20 @@ def rebuild(answer: Mapping[str, Any], key: str, chain_id: int, account: str) ->
     )  # fmt: skip
     to = None if answer["to"] is None else parse_address(answer["to"])
     request = TransactionRequest(key, chain_id, account, to, to_bytes(answer["input"]), value, gas)
-    raw = _encode(_fields(request, nonce, Fees(max_fee, tip)), (r, s, y_parity))
+    raw = _encode([*_fields(request, nonce, Fees(max_fee, tip)), y_parity, r, s])
     if keccak(raw) != transaction or parse_address(answer["from"]) != account:
         raise LedgerError(f"{refusal}: it is not of {account}, or does not have the parts that the node tells")
     return request, Attempt(nonce, 0, transaction, raw, max_fee, tip, block)
 
 
-def _fields(request: TransactionRequest, nonce: int, fees: Fees) -> dict[str, object]:
-    return {
-        "type": 2,
-        "chainId": request.chain_id,
-        "nonce": nonce,
-        "maxPriorityFeePerGas": fees.tip,
-        "maxFeePerGas": fees.max_fee,
-        "gas": request.gas,
-        "to": b"" if request.to is None else require_checksum(request.to),
-        "value": request.value,
-        "data": request.data,
-    }
+def _fields(request: TransactionRequest, nonce: int, fees: Fees) -> list[object]:
+    """What EIP-1559 has signed, in its order; the access list is empty."""
+    to = b"" if request.to is None else address_bytes(require_checksum(request.to))
+    return [request.chain_id, nonce, fees.tip, fees.max_fee, request.gas, to, request.value, request.data, []]
 
 
-def _encode(fields: dict[str, object], signature: tuple[int, int, int]) -> bytes:
+def _encode(fields: list[object]) -> bytes:
     """EIP-2718: the type, then the payload; the transaction's hash is Keccak-256 of both."""
-    with kept_recursion_limit():
-        from eth_account.typed_transactions.dynamic_fee_transaction import DynamicFeeTransaction
+    import rlp
 
-    r, s, y_parity = signature
-    signed = DynamicFeeTransaction.from_dict(fields | {"v": y_parity, "r": r, "s": s})
-    return bytes([DynamicFeeTransaction.transaction_type]) + signed.payload()
+    return _TYPE + bytes(rlp.encode(fields))

@@ -151,9 +151,8 @@ def load_everything() -> None:
     """What a node loads when it first needs it: here once, instead of in every life."""
     for name in (
         "aiohttp",
-        "eth_account.typed_transactions.dynamic_fee_transaction",
+        "rlp",
         "sqlalchemy.dialects.sqlite.aiosqlite",
-        "web3",
     ):
         importlib.import_module(name)
     load("Directory")

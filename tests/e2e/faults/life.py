@@ -60,7 +60,7 @@ def load_everything() -> None:
         "docex.cli.app",
         "docex.cli.serve",
         "docex.wiring",
-        "eth_account.typed_transactions.dynamic_fee_transaction",
+        "rlp",
         "sqlalchemy.dialects.postgresql.psycopg",
         "sqlalchemy.dialects.sqlite.aiosqlite",
         "storage.local",
@@ -68,7 +68,6 @@ def load_everything() -> None:
         "uvicorn.loops.auto",
         "uvicorn.protocols.http.auto",
         "uvicorn.protocols.websockets.auto",
-        "web3",
     ):
         importlib.import_module(name)
     from docex.ledger.contracts import load

@@ -104,6 +104,16 @@ async def test_a_batch_keeps_its_order_beyond_one_request_s_size_and_shows_each_
         assert await rpc.batch([]) == []
 
 
+async def test_answers_to_a_batch_may_come_in_any_order() -> None:
+    def answer(request: Any) -> tuple[int, bytes]:
+        answers = [{"jsonrpc": "2.0", "id": each["id"], "result": each["method"]} for each in request]
+        return 200, json.dumps(answers[::-1]).encode()
+
+    async with node(answer) as url, Rpc(url) as rpc:
+        for _ in range(2):
+            assert await rpc.batch([(method, ()) for method in "abc"]) == ["a", "b", "c"]
+
+
 async def test_an_unreachable_node_says_nothing_about_validity() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -135,6 +145,8 @@ async def test_a_node_that_never_answers_is_given_up() -> None:
         (200, "text"),
         (429, {}),
         (404, b"not here"),
+        (200, b'"\xff"'),
+        (200, b"[" * 100_000),
     ],
 )
 async def test_an_answer_that_is_not_json_rpc_counts_as_no_answer(status: int, body: object) -> None:
@@ -143,7 +155,17 @@ async def test_an_answer_that_is_not_json_rpc_counts_as_no_answer(status: int, b
             await rpc.call("eth_blockNumber")
 
 
-@pytest.mark.parametrize("body", [{"error": {"code": -32005, "message": "batch too large"}}, [], [{"id": 0}], [1, 2]])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"code": -32005, "message": "batch too large"}},
+        [],
+        [{"id": 0}],
+        [1, 2],
+        [{}, {}],
+        [{"id": []}] * 2,
+    ],
+)
 async def test_an_answer_that_is_not_a_batch_counts_as_no_answer(body: object) -> None:
     async with node(always(200, body)) as url, Rpc(url) as rpc:
         with pytest.raises(LedgerUnavailable):
