@@ -5,8 +5,8 @@ from __future__ import annotations
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
-from fastapi import Request
 from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from docex.core.addresses import within
@@ -38,7 +38,7 @@ class ShowsQuota:
         await self._app(scope, receive, sending)
 
 
-def count(request: Request, kind: Kind, who: str) -> None:
+def count(request: HTTPConnection, kind: Kind, who: str) -> None:
     """Count a call, and show what is left. Raises TooManyCalls."""
     calls = _node(request).calls
     if calls is None:
@@ -50,19 +50,19 @@ def count(request: Request, kind: Kind, who: str) -> None:
         raise
 
 
-def count_stranger(request: Request) -> None:
+def count_stranger(request: HTTPConnection) -> None:
     """Count a call of somebody who has not said who they are, by address. Raises TooManyCalls."""
     count(request, Kind.ADDRESS, client_address(request))
 
 
-def known_after_all(request: Request) -> None:
+def known_after_all(request: HTTPConnection) -> None:
     """A call on an open route came from a member, as which it is counted: it counts no more as its address's."""
     calls = _node(request).calls
     if calls is not None:
         calls.give_back(Kind.ADDRESS, client_address(request))
 
 
-def client_address(request: Request) -> str:
+def client_address(request: HTTPConnection) -> str:
     """The address that a call came from: that of the connection, or behind our own proxies what they say.
 
     Of X-Forwarded-For only what our proxies added counts, which is at its end: the rest is whatever the client sent.
@@ -98,7 +98,7 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _node(request: Request) -> Node:
+def _node(request: HTTPConnection) -> Node:
     node = request.app.state.node
     assert isinstance(node, Node)
     return node

@@ -131,12 +131,7 @@ async def check_caller(request: Request) -> None:
     if needed is None:
         count_stranger(request)
         return
-    try:
-        caller = await authenticate(request, request.app.state.authenticators)
-    except Unauthorised:
-        count_stranger(request)
-        raise
-    count(request, Kind.CALLER, caller.name)
+    caller = await counted_caller(request, request.app.state.authenticators)
     caller.require(needed)
     request.state.caller = caller
 
@@ -185,6 +180,17 @@ async def authenticate(request: HTTPConnection, authenticators: Sequence[Authent
             if caller is not None:
                 return caller
     raise Unauthorised("this needs an access token, an API key, or the node's API token: Authorization: Bearer …")
+
+
+async def counted_caller(request: HTTPConnection, authenticators: Sequence[Authenticator]) -> Caller:
+    """`authenticate`, and count the call: as the caller's, or as one of their address. Raises TooManyCalls, too."""
+    try:
+        caller = await authenticate(request, authenticators)
+    except Unauthorised:
+        count_stranger(request)
+        raise
+    count(request, Kind.CALLER, caller.name)
+    return caller
 
 
 async def caller_of(request: Request) -> Caller:  # FastAPI runs what is not async on a thread

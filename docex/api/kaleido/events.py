@@ -7,7 +7,7 @@ it. Who listens is told what it may see, and only as long as its credential hold
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +15,17 @@ from typing import Any
 import socketio
 import structlog
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from docex.api.kaleido.engine3 import Engine3
 from docex.api.kaleido.views import LineView
-from docex.api.permissions import Authenticator, authenticate
-from docex.api.problems import problem
+from docex.api.limits import count
+from docex.api.permissions import Authenticator, authenticate, counted_caller
 from docex.core.access import Caller, Folders, Permission
 from docex.core.state import Event
-from docex.errors import Forbidden, NotFound, Unauthorised
+from docex.errors import DocexError, Forbidden, NotFound, TooManyCalls, Unauthorised
 from docex.service import transfer_log
+from docex.service.call_limits import Kind
 from docex.service.node import Node
 
 MAX_LISTENERS = 500
@@ -66,18 +67,18 @@ class Events:
         self._app: ASGIApp = Engine3(socketio.ASGIApp(self._server, socketio_path=None))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request (ASGI): each has to say who calls."""
+        """Serve one request (ASGI): it says who calls, and counts as a call. So does each message on a websocket."""
         connection = HTTPConnection(scope)
         try:
-            caller = await authenticate(connection, self._authenticators)
+            caller = await counted_caller(connection, self._authenticators)
             caller.require(Permission.SEE)
-        except (Unauthorised, Forbidden) as error:
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close"})  # before it is accepted: that is an answer 403
-                return
-            status = 401 if isinstance(error, Unauthorised) else 403
-            await problem(status, error.code, str(error))(scope, receive, send)
+        except DocexError:
+            if scope["type"] != "websocket":
+                raise  # answered as on any other route
+            await send({"type": "websocket.close"})  # before it is accepted: that is an answer 403
             return
+        if scope["type"] == "websocket":
+            receive = _counting(receive, lambda: count(connection, Kind.CALLER, caller.name))
         await self._app({**scope, _CALLER: caller}, receive, send)
 
     async def close(self) -> None:
@@ -147,3 +148,18 @@ class Events:
         for sid, listener in list(self._listeners.items()):
             if listener.folders == folders:
                 await self._server.emit(name, data, to=sid)
+
+
+def _counting(receive: Receive, count: Callable[[], None]) -> Receive:
+    """What a websocket brings; it ends with the message that is one too many."""
+
+    async def receiving() -> Message:
+        message = await receive()
+        if message["type"] == "websocket.receive":
+            try:
+                count()
+            except TooManyCalls:
+                return {"type": "websocket.disconnect", "code": 1008}  # policy (RFC 6455 section 7.4.1)
+        return message
+
+    return receiving

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -21,9 +22,9 @@ def node(new_node: NewNode) -> Node:
     return new_node("Mine")
 
 
-@pytest.fixture
-async def url(node: Node) -> AsyncIterator[str]:
-    """The node's address; its worker looks for work so rarely that it does not interfere."""
+@asynccontextmanager
+async def served(node: Node) -> AsyncIterator[str]:
+    """A node's address; its worker looks for work so rarely that it does not interfere."""
     listening = socket.create_server(("127.0.0.1", 0))
     app = make_app(node, TOKEN, interval=3600)
     server = Server(configured(app, grace=2))
@@ -34,6 +35,12 @@ async def url(node: Node) -> AsyncIterator[str]:
     yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     server.should_exit = True
     await serving
+
+
+@pytest.fixture
+async def url(node: Node) -> AsyncIterator[str]:
+    async with served(node) as address:
+        yield address
 
 
 @pytest.fixture

@@ -4,20 +4,23 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 import pytest
 import socketio
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from docex.api.kaleido import engine3, events
 from docex.core.access import Role
 from docex.service import api_keys, transfers
+from docex.service.call_limits import CallLimits, Rates
 from docex.service.node import Node
 from tests.fixtures.paper_nodes import NewNode, deposited
 from tests.fixtures.problems import check_problem
-from tests.unit.api.conftest import TOKEN
+from tests.unit.api.conftest import TOKEN, served
 from tests.unit.api.routes import bearing, key_for
 
 
@@ -160,3 +163,39 @@ async def test_a_database_that_fails_for_a_while_costs_no_event(
         sent = await transfers.create(node, ["a"], [maker.account])
         await asyncio.wait_for(failed.wait(), 60)
         assert (await listener.event())[1]["id"] == sent.id
+
+
+async def test_who_polls_makes_as_many_calls_as_may_be_made(node: Node) -> None:
+    calls = CallLimits(node.store, Rates(caller=3, address=2), node.now)
+    async with served(replace(node, calls=calls)) as url:
+        async with bearing(url, await key_for(node, Role.AUDITOR)) as client:
+            listener = Listener(client, 4)
+            await listener.join()
+            refused = await client.get(listener.url())
+            check_problem(refused, 429, "too_many_calls")
+            assert refused.headers["ratelimit"].startswith('"caller";r=0;t=')
+        async with bearing(url, "wrong") as client:
+            answers = [await client.get("/socket.io/?EIO=4&transport=polling") for _ in range(3)]
+            assert [each.status_code for each in answers] == [401, 401, 429]
+    await calls.close()
+
+
+async def test_who_says_too_much_on_a_websocket_is_let_go(node: Node, maker: Node) -> None:
+    calls = CallLimits(node.store, Rates(caller=5), node.now)
+    await deposited(node, "a", b"content")
+    gone = asyncio.Event()
+    headers = {"Authorization": f"Bearer {await key_for(node, Role.AUDITOR)}"}
+    async with served(replace(node, calls=calls)) as url:
+        async with socketio.AsyncSimpleClient(reconnection=False) as client:
+            await client.connect(url, headers=headers, transports=["websocket"])  # and it joins: two
+            client.client.on("disconnect", gone.set, namespace="/")
+            for _ in range(3):
+                await client.emit("hello")
+            await transfers.create(node, ["a"], [maker.account])
+            assert (await client.receive(timeout=60))[0] == "document_sent"
+            await client.emit("hello")
+            await asyncio.wait_for(gone.wait(), 60)
+        address = url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
+        with pytest.raises(InvalidStatus, match="403"):
+            await connect(address, additional_headers=headers, proxy=None)
+    await calls.close()
