@@ -22,6 +22,9 @@ class Problem(StrEnum):
     REFUSED = "refused"
 
 
+Refusal = tuple[Problem, str]
+"""Why, and in the node's words."""
+
 _HARMLESS = (
     "already known",
     "already imported",
@@ -50,7 +53,7 @@ def classify(message: str) -> Problem | None:
     return Problem.REFUSED
 
 
-async def send(rpc: Rpc, rows: Sequence[StoredTransaction]) -> dict[str, tuple[Problem, str]]:
+async def send(rpc: Rpc, rows: Sequence[StoredTransaction]) -> dict[str, Refusal]:
     """Sends every attempt of each row, by ascending nonce and the oldest attempt first, in batches.
 
     The older ones, too: a node may have lost them and refuse the newest, which the account can't pay for, say. It keeps
@@ -61,7 +64,7 @@ async def send(rpc: Rpc, rows: Sequence[StoredTransaction]) -> dict[str, tuple[P
     """
     attempts = [(row.key, each) for row in sorted(rows, key=lambda row: row.nonce) for each in row.current]
     answers = await rpc.batch([("eth_sendRawTransaction", ("0x" + each.raw.hex(),)) for _, each in attempts])
-    problems: dict[str, tuple[Problem, str]] = {}
+    problems: dict[str, Refusal] = {}
     taken: set[str] = set()
     for (key, _), answer in zip(attempts, answers, strict=True):
         problem = classify(answer.message) if isinstance(answer, RpcError) else None

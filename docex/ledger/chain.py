@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
-from docex.core.account import parse_address
+from docex.core.account import ADDRESS_SIZE, format_address
 from docex.core.ledger_types import TransactionInfo
 from docex.errors import LedgerError
+from docex.ledger import answers
 from docex.ledger.rpc import Rpc, RpcError
+
+FEE: Final = 96
+"""Bits of a fee for a unit of gas, in wei: more would be all the ether there is, many times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +26,15 @@ class Block:
     base_fee: int
 
 
-def to_bytes(text: str) -> bytes:
-    """The bytes of ``0x…`` data of an RPC answer."""
-    return bytes.fromhex(text[2:])
-
-
-def to_block(answer: Mapping[str, Any] | None) -> Block | None:
+def to_block(answer: object) -> Block | None:
     """The block of an ``eth_getBlockBy…`` answer. Raises LedgerError on a chain without EIP-1559 fees."""
     if answer is None:
         return None
-    if "baseFeePerGas" not in answer:
+    number, time = (answers.number(answers.field(answer, name)) for name in ("number", "timestamp"))
+    if "baseFeePerGas" not in answers.fields(answer):
         raise LedgerError("the chain has no base fee: docex needs EIP-1559 (London or later)")
-    number, time, fee = (int(answer[name], 16) for name in ("number", "timestamp", "baseFeePerGas"))
-    return Block(number, to_bytes(answer["hash"]), time, fee)
+    fee = answers.number(answers.field(answer, "baseFeePerGas"), FEE)
+    return Block(number, answers.data(answers.field(answer, "hash"), 32), time, fee)
 
 
 async def head(rpc: Rpc) -> Block:
@@ -48,8 +48,8 @@ async def head(rpc: Rpc) -> Block:
 async def blocks(rpc: Rpc, numbers: Sequence[int]) -> dict[int, Block]:
     """The blocks with these numbers, but for those that the node doesn't have."""
     found: dict[int, Block] = {}
-    answers = await rpc.batch([("eth_getBlockByNumber", (hex(number), False)) for number in numbers])
-    for number, answer in zip(numbers, answers, strict=True):
+    found_there = await rpc.batch([("eth_getBlockByNumber", (hex(number), False)) for number in numbers])
+    for number, answer in zip(numbers, found_there, strict=True):
         # A number above the head is an error to some nodes and null to others.
         block = None if isinstance(answer, RpcError) else to_block(answer)
         if block is not None:
@@ -66,28 +66,63 @@ async def transaction(rpc: Rpc, transaction: bytes) -> TransactionInfo | None:
     receipt = await rpc.call("eth_getTransactionReceipt", "0x" + transaction.hex())
     if receipt is None:
         return None
-    number = int(receipt["blockNumber"], 16)
-    block = (await blocks(rpc, [number])).get(number)
-    if block is None or block.hash != to_bytes(receipt["blockHash"]):
+    where = to_receipt(receipt)
+    block = (await blocks(rpc, [where.block_number])).get(where.block_number)
+    if block is None or block.hash != where.block_hash:
         return None
     return TransactionInfo(
         transaction=transaction,
-        block_number=number,
+        block_number=block.number,
         block_hash=block.hash,
         block_time=block.time,
-        confirmations=max(top.number - number, 0),
-        succeeded=int(receipt["status"], 16) == 1,
-        gas_used=int(receipt["gasUsed"], 16),
-        contract=created(receipt),
+        confirmations=max(top.number - block.number, 0),
+        succeeded=where.succeeded,
+        gas_used=where.gas_used,
+        contract=where.contract,
     )
 
 
-def created(receipt: Mapping[str, Any]) -> str | None:
-    """The address of the contract that a transaction created, from its receipt."""
-    address = receipt.get("contractAddress")
-    return None if address is None else parse_address(address)
+@dataclass(frozen=True, slots=True)
+class TransactionReceipt:
+    """Where a transaction was run, and what came of it; ``contract``: the address of the one that it created."""
+
+    block_number: int
+    block_hash: bytes
+    succeeded: bool
+    gas_used: int
+    contract: str | None
+
+
+def to_receipt(answer: object) -> TransactionReceipt:
+    """What an ``eth_getTransactionReceipt`` answer tells."""
+    number, status, gas = (answers.number(answers.field(answer, name)) for name in ("blockNumber", "status", "gasUsed"))
+    address = answers.fields(answer).get("contractAddress")
+    contract = None if address is None else format_address(answers.data(address, ADDRESS_SIZE))
+    return TransactionReceipt(number, answers.data(answers.field(answer, "blockHash"), 32), status == 1, gas, contract)
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """An event of a contract."""
+
+    address: str
+    topics: tuple[bytes, ...]
+    data: bytes
+    block_number: int
+    transaction: bytes
+
+
+def to_log(answer: object) -> Log:
+    """One of the logs of an ``eth_getLogs`` answer, or of a transaction receipt."""
+    return Log(
+        format_address(answers.data(answers.field(answer, "address"), ADDRESS_SIZE)),
+        tuple(answers.data(topic, 32) for topic in answers.items(answers.field(answer, "topics"))),
+        answers.data(answers.field(answer, "data")),
+        answers.number(answers.field(answer, "blockNumber")),
+        answers.data(answers.field(answer, "transactionHash"), 32),
+    )
 
 
 async def balance(rpc: Rpc, address: str) -> int:
     """An account's balance in wei at the latest block."""
-    return int(await rpc.call("eth_getBalance", address, "latest"), 16)
+    return answers.number(await rpc.call("eth_getBalance", address, "latest"), answers.WORD)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from docex.core.account import require_checksum
 from docex.core.ledger_types import KeyUse, Member, MembershipPeriod, PublishedKey, TransactionInfo
 from docex.errors import UsageError
+from docex.ledger import answers
 from docex.ledger.contracts import load
 from docex.ledger.rpc import Rpc
 from docex.ledger.sender import Sender
@@ -123,6 +124,8 @@ class DirectoryClient:
         keys: list[PublishedKey] = []
         for key_id, data in zip(key_ids, await self._rpc.eth_calls(self.address, calls), strict=True):
             ((use, since, until, material),) = self._contract.decode("keyOf", data)
+            if use >= len(_USES):
+                raise answers.no_answer(use, "the use of a key")
             keys.append(PublishedKey(key_id, _USES[use], material, since, until or None))
         return tuple(keys)
 

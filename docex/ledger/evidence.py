@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, Final
 
 import rlp
 from trie.hexary import HexaryTrie
 
+from docex.core.account import address_bytes
 from docex.core.contract_storage import ContractStorage
 from docex.core.facts import Block, Facts, Refuted, Unread, collect_facts
 from docex.core.keccak import keccak
@@ -20,7 +22,8 @@ from docex.core.ledger_types import Anchor
 from docex.core.proof import MAX_HEADERS, Evidence, LedgerEvidence, Network, Proof
 from docex.core.standalone import EvidenceReader, all_facts
 from docex.errors import LedgerError, LedgerUnavailable, UsageError
-from docex.ledger.chain import to_bytes
+from docex.ledger import answers
+from docex.ledger.chain import to_log
 from docex.ledger.rpc import Rpc
 
 _HEADER: Final = (
@@ -54,16 +57,17 @@ async def stand_alone(rpc: Rpc, proof: Proof, block: int | None = None) -> Proof
         LedgerUnavailable: the node can't be reached, or no longer has what is needed.
         LedgerError: its answers do not fit together.
     """
-    top = await _header(rpc, "latest" if block is None else hex(block))
-    if top is None:
+    answer = await rpc.call("eth_getBlockByNumber", "latest" if block is None else hex(block), False)
+    if answer is None and block is not None:
         raise UsageError(f"there is no block {block} yet")
-    number = int(top["number"], 16)
+    top = answers.fields(answer)
+    number = _number(top)
     shown = [_shortened(each, number) for each in (proof.statement, *proof.related)]
     proof = replace(proof, statement=shown[0], related=tuple(shown[1:]))
     recorder = _Recorder(rpc, proof.network, top)
     _require_read(await collect_facts(proof, recorder))
     everything = LedgerEvidence(tuple(recorder.headers), tuple(recorder.nodes.values()), recorder.positions)
-    reader = EvidenceReader(everything, proof.network, to_bytes(top["hash"]))
+    reader = EvidenceReader(everything, proof.network, answers.data(top["hash"]))
     _require_read(await collect_facts(replace(proof, ledger=everything), reader))
     return replace(proof, ledger=reader.needed())
 
@@ -112,14 +116,15 @@ class _Recorder(ContractStorage):
     async def anchors_made_by(self, transaction: bytes, block_number: int) -> Sequence[Anchor] | None:
         """See the protocol; what the receipt says is for the verifier."""
         block = await self._down_to(block_number)
-        hashes = [to_bytes(each) for each in block["transactions"]]
+        transactions = answers.items(answers.field(block, "transactions"))
+        hashes = [answers.data(each, 32) for each in transactions]
         if transaction not in hashes:
             raise LedgerError(f"block {block_number} holds no transaction 0x{transaction.hex()}: was there a reorg?")
         self.positions[transaction] = hashes.index(transaction)
-        raw = [await self._raw(each) for each in block["transactions"]]
-        receipts = await self._rpc.call("eth_getBlockReceipts", block["number"])
+        raw = [await self._raw(each) for each in transactions]
+        receipts = answers.items(await self._rpc.call("eth_getBlockReceipts", block["number"]))
         for values, root in ((raw, "transactionsRoot"), ([_receipt(each) for each in receipts], "receiptsRoot")):
-            self._keep_trie(values, to_bytes(block[root]), hashes.index(transaction))
+            self._keep_trie(values, answers.data(block[root]), hashes.index(transaction))
         return []
 
     async def _down_to(self, number: int) -> Mapping[str, Any]:
@@ -128,24 +133,27 @@ class _Recorder(ContractStorage):
             return await self._extended_to(number)
 
     async def _extended_to(self, number: int) -> Mapping[str, Any]:
-        depth = int(self._blocks[0]["number"], 16) - number
+        depth = _number(self._blocks[0]) - number
         while len(self._blocks) <= depth:
-            lowest = int(self._blocks[-1]["number"], 16)
+            lowest = _number(self._blocks[-1])
             wanted = range(lowest - 1, max(number, lowest - _PAGE) - 1, -1)
             for each in await self._rpc.batch([("eth_getBlockByNumber", (hex(one), False)) for one in wanted]):
                 if not isinstance(each, Mapping):
                     raise LedgerUnavailable(f"{self._rpc.name} does not have the blocks from {number} on")
-                self._blocks.append(each)
                 self.headers.append(encode_header(each))
+                self._blocks.append(each)
         return self._blocks[depth]
 
     async def _word(self, contract: str, slot: int) -> int:
         if (contract, slot) not in self._words:
             answer = await self._rpc.call("eth_getProof", contract, [f"0x{slot:064x}"], self._blocks[0]["number"])
-            (entry,) = answer["storageProof"]
-            for node in (*answer["accountProof"], *entry["proof"]):
-                self._keep(to_bytes(node))
-            self._words[contract, slot] = int(entry["value"], 16)
+            slots = answers.items(answers.field(answer, "storageProof"))
+            if len(slots) != 1:
+                raise answers.no_answer(slots, "the proof of one word")
+            nodes = [answers.field(answer, "accountProof"), answers.field(slots[0], "proof")]
+            for node in chain.from_iterable(map(answers.items, nodes)):
+                self._keep(answers.data(node))
+            self._words[contract, slot] = answers.number(answers.field(slots[0], "value"), answers.WORD)
         return self._words[contract, slot]
 
     async def _raw(self, transaction: str) -> bytes:
@@ -155,8 +163,8 @@ class _Recorder(ContractStorage):
                 answer = await self._rpc.call(method, transaction)
             except LedgerError:
                 continue
-            if isinstance(answer, str) and keccak(to_bytes(answer)) == to_bytes(transaction):
-                return to_bytes(answer)
+            if answer is not None and keccak(raw := answers.data(answer)) == answers.data(transaction):
+                return raw
         raise LedgerUnavailable(f"{self._rpc.name} does not give the raw transaction {transaction}")
 
     def _keep_trie(self, values: Sequence[bytes], root: bytes, position: int) -> None:
@@ -180,14 +188,15 @@ def encode_header(block: Mapping[str, Any]) -> bytes:
         LedgerError: it is not, so this chain's headers have a form that is not known here.
     """
     names = [*_HEADER, *(name for name in _LATER if block.get(name) is not None)]
-    fields = [int(block[name], 16) if name in _NUMBERS else to_bytes(block[name]) for name in names]
-    expected = to_bytes(block["hash"])
+    read = [(name, answers.field(block, name)) for name in names]
+    fields = [answers.number(value, answers.WORD) if name in _NUMBERS else answers.data(value) for name, value in read]
+    expected = answers.data(answers.field(block, "hash"))
     if keccak(raw := rlp.encode(fields)) == expected:
         return bytes(raw)
-    fields[_EXTRA] = _without_seals(to_bytes(block["extraData"]))
+    fields[_EXTRA] = _without_seals(answers.data(block["extraData"]))
     if keccak(raw := rlp.encode(fields)) == expected:
         return bytes(raw)
-    raise LedgerError(f"the header of block {int(block['number'], 16)} does not have the block's hash")
+    raise LedgerError(f"the header of block {_number(block)} does not have the block's hash")
 
 
 def _without_seals(extra: bytes) -> bytes:
@@ -199,21 +208,22 @@ def _without_seals(extra: bytes) -> bytes:
     return bytes(rlp.encode([vanity, validators, vote, 0, []]))
 
 
-def _receipt(answer: Mapping[str, Any]) -> bytes:
+def _receipt(answer: object) -> bytes:
     """A transaction receipt as the block's trie has it (EIP-658, EIP-2718)."""
     logs = [
-        [to_bytes(log["address"]), [to_bytes(topic) for topic in log["topics"]], to_bytes(log["data"])]
-        for log in answer["logs"]
+        [address_bytes(log.address), list(log.topics), log.data]
+        for log in map(to_log, answers.items(answers.field(answer, "logs")))
     ]
-    fields = [int(answer["status"], 16), int(answer["cumulativeGasUsed"], 16), to_bytes(answer["logsBloom"]), logs]
-    kind = int(answer.get("type", "0x0"), 16)
+    status, gas = (answers.number(answers.field(answer, name)) for name in ("status", "cumulativeGasUsed"))
+    fields = [status, gas, answers.data(answers.field(answer, "logsBloom")), logs]
+    kind = answers.number(answers.fields(answer).get("type", "0x0"), 7)  # EIP-2718: one byte, up to 0x7f
     return (bytes([kind]) if kind else b"") + bytes(rlp.encode(fields))
 
 
-async def _header(rpc: Rpc, number: str) -> Mapping[str, Any] | None:
-    answer = await rpc.call("eth_getBlockByNumber", number, False)
-    return answer if isinstance(answer, Mapping) else None
-
-
 def _block(answer: Mapping[str, Any]) -> Block:
-    return Block(int(answer["number"], 16), to_bytes(answer["hash"]), int(answer["timestamp"], 16))
+    # Headers that were kept have a hash, a number and a time: `encode_header` has read them.
+    return Block(_number(answer), answers.data(answer["hash"]), answers.number(answer["timestamp"]))
+
+
+def _number(block: Mapping[str, Any]) -> int:
+    return answers.number(answers.field(block, "number"))

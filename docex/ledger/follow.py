@@ -26,21 +26,21 @@ async def observe(rpc: Rpc, rows: Sequence[StoredTransaction]) -> dict[str, Bloc
         if isinstance(answer, RpcError):
             raise answer
         if answer is not None:
-            receipts.append((key, transaction, answer))
-    numbers = sorted({int(receipt["blockNumber"], 16) for _, _, receipt in receipts})
+            receipts.append((key, transaction, chain.to_receipt(answer)))
+    numbers = sorted({receipt.block_number for _, _, receipt in receipts})
     blocks = await chain.blocks(rpc, numbers)
     found: dict[str, BlockRef | None] = {row.key: None for row in rows}
     for key, transaction, receipt in receipts:
-        block = blocks.get(int(receipt["blockNumber"], 16))
-        if block is not None and block.hash == chain.to_bytes(receipt["blockHash"]):
+        block = blocks.get(receipt.block_number)
+        if block is not None and block.hash == receipt.block_hash:
             found[key] = BlockRef(
                 number=block.number,
                 hash=block.hash,
                 time=block.time,
                 transaction=transaction,
-                succeeded=int(receipt["status"], 16) == 1,
-                gas_used=int(receipt["gasUsed"], 16),
-                contract=chain.created(receipt),
+                succeeded=receipt.succeeded,
+                gas_used=receipt.gas_used,
+                contract=receipt.contract,
             )
     return found
 

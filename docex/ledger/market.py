@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from docex.core.transactions import Attempt
 from docex.errors import LedgerError
-from docex.ledger.chain import to_block
+from docex.ledger import answers
+from docex.ledger.chain import FEE, to_block
 from docex.ledger.rpc import Rpc, RpcError
 
 
@@ -53,6 +54,6 @@ async def read(rpc: Rpc, account: str) -> Market:
     if block is None:
         raise LedgerError("the chain has no blocks")
     # A chain without a fee market may lack the method.
-    wei = 0 if isinstance(tip, RpcError) else int(tip, 16)
+    wei = 0 if isinstance(tip, RpcError) else answers.number(tip, FEE)
     # Twice the base fee stays enough for six full blocks: it grows by an eighth each.
-    return Market(block.number, Fees(2 * block.base_fee + wei, wei), int(count, 16))
+    return Market(block.number, Fees(2 * block.base_fee + wei, wei), answers.number(count))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from docex.core.account import require_checksum
+from docex.core.account import format_address, require_checksum
 from docex.core.ledger_types import Anchor, Revocation
 from docex.core.transactions import StoredTransaction
-from docex.errors import UsageError
-from docex.ledger import chain
+from docex.errors import LedgerUnavailable, UsageError
+from docex.ledger import answers, chain
 from docex.ledger.contracts import load
 from docex.ledger.rpc import Rpc, RpcError
 from docex.ledger.sender import Sender
@@ -72,7 +72,6 @@ class NotaryClient:
     async def anchors_of(self, member: str, first_block: int, last_block: int) -> tuple[Anchor, ...]:
         """The batches that a member anchored in these blocks, both included, oldest first."""
         anchors: list[Anchor] = []
-        times: dict[int, int] = {}
         topics = [
             "0x" + self._contract.topic("Anchored").hex(),
             "0x" + bytes.fromhex(member[2:]).rjust(32, b"\0").hex(),
@@ -80,13 +79,12 @@ class NotaryClient:
         for start in range(first_block, last_block + 1, RANGE):
             end = min(start + RANGE - 1, last_block)
             question = {"address": self.address, "fromBlock": hex(start), "toBlock": hex(end), "topics": topics}
-            logs = await self._rpc.call("eth_getLogs", question)
-            numbers = sorted({int(log["blockNumber"], 16) for log in logs})
-            times |= {number: block.time for number, block in (await chain.blocks(self._rpc, numbers)).items()}
+            logs = [chain.to_log(each) for each in answers.items(await self._rpc.call("eth_getLogs", question))]
+            blocks = await chain.blocks(self._rpc, sorted({log.block_number for log in logs}))
             for log in logs:
-                number = int(log["blockNumber"], 16)
-                root, size = chain.to_bytes(log["topics"][2]), int(log["data"], 16)
-                anchors.append(Anchor(member, root, size, number, times[number]))
+                if (block := blocks.get(log.block_number)) is None:  # a reorg between the two answers, say
+                    raise LedgerUnavailable(f"{self._rpc.name} does not have block {log.block_number}, of an anchor")
+                anchors.append(self.anchor_in(log, block.time))
         return tuple(anchors)
 
     async def anchoring_transaction(self, anchor: Anchor) -> bytes | None:
@@ -99,8 +97,15 @@ class NotaryClient:
             logs = await self._rpc.call("eth_getLogs", question)
         except RpcError:
             return None  # A block above the head is an error to some nodes.
-        hashes = [chain.to_bytes(log["transactionHash"]) for log in logs if int(log["data"], 16) == anchor.size]
-        return hashes[0] if hashes else None
+        found = [chain.to_log(each) for each in answers.items(logs)]
+        return next((each.transaction for each in found if self.anchor_in(each, anchor.time) == anchor), None)
+
+    def anchor_in(self, log: chain.Log, time: int) -> Anchor:
+        """The anchor that an ``Anchored`` event tells of; ``time`` is its block's."""
+        if len(log.topics) != 3 or len(log.data) != 32:
+            raise answers.no_answer(log, "the event of an anchor")
+        _, member, root = log.topics
+        return Anchor(format_address(member[12:]), root, int.from_bytes(log.data), log.block_number, time)
 
     async def verify(
         self, member: str, root: bytes, size: int, index: int, digest: bytes, path: Sequence[bytes]

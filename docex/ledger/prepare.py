@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from docex.core.transactions import TransactionRequest
 from docex.errors import LedgerRejected, LedgerUnavailable
-from docex.ledger import chain, market
+from docex.ledger import answers, chain, market
 from docex.ledger.market import Market
 from docex.ledger.rpc import Rpc, RpcError
+
+MAX_GAS: Final = 1 << 24
+"""The most that a transaction may take (EIP-7825); those that are sent here take far less."""
 
 
 async def request(rpc: Rpc, wanted: TransactionRequest) -> tuple[TransactionRequest, Market]:
@@ -31,15 +35,15 @@ async def _estimate(rpc: Rpc, wanted: TransactionRequest) -> int:
     if wanted.to is not None:
         call["to"] = wanted.to
     try:
-        estimate = int(await rpc.call("eth_estimateGas", call), 16)
+        estimate = answers.number(await rpc.call("eth_estimateGas", call))
     except RpcError as error:
         raise error.reason() from None
-    if estimate < (least := _intrinsic(wanted)):
+    if not (least := _intrinsic(wanted)) <= estimate <= MAX_GAS:
         # Signed with it, the transaction would be refused for good, and hold up all behind it.
         raise LedgerUnavailable(
-            f"the ledger node estimates {estimate} gas where no such transaction takes less than {least}"
+            f"the ledger node estimates {estimate} gas where such a transaction takes {least} to {MAX_GAS}"
         )
-    return estimate * 5 // 4  # the state may differ by the time it is mined
+    return min(estimate * 5 // 4, MAX_GAS)  # the state may differ by the time it is mined
 
 
 def _intrinsic(wanted: TransactionRequest) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from urllib.parse import urlsplit
 
 from docex.errors import LedgerError, LedgerUnavailable, UsageError
+from docex.ledger import answers
 from docex.ledger.contracts import rejection
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Rpc:
 
     async def chain_id(self) -> int:
         """The chain id that the node reports."""
-        return self._number(await self.call("eth_chainId"))
+        return answers.number(await self.call("eth_chainId"))
 
     async def call(self, method: str, *params: object) -> Any:
         """The result of one call.
@@ -115,25 +116,13 @@ class Rpc:
                 raise result.reason()
             if result == "0x":
                 raise LedgerError(f"there is no contract at {to} on the chain of {self.name}")
-        return [self._data(result) for result in results]
-
-    def _data(self, answer: object) -> bytes:
-        try:
-            return bytes.fromhex(str(answer)[2:])
-        except ValueError:
-            raise LedgerUnavailable(f"{self.name} answers a call with no data: it is not a ledger node") from None
-
-    def _number(self, answer: object) -> int:
-        try:
-            return int(str(answer), 16)
-        except ValueError:
-            raise LedgerUnavailable(f"{self.name} answers with no number: it is not a ledger node") from None
+        return [answers.data(result) for result in results]
 
     async def _check_chain(self) -> None:
         (answer,) = await self._request([("eth_chainId", ())])
         if isinstance(answer, RpcError):
             raise answer
-        if (served := self._number(answer)) != self._expected:
+        if (served := answers.number(answer)) != self._expected:
             raise LedgerError(f"{self.name} serves chain {served}, not {self._expected}")
         self._checked = True
 
@@ -145,9 +134,17 @@ class Rpc:
             for method, params in calls
         ]
         try:
-            answers = _in_order(asked, await self._post(asked if len(asked) > 1 else asked[0]))
-            return [_result(method, answer) for (method, _), answer in zip(calls, answers, strict=True)]
-        except (aiohttp.ClientError, OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            found = _in_order(asked, await self._post(asked if len(asked) > 1 else asked[0]))
+            return [_result(method, answer) for (method, _), answer in zip(calls, found, strict=True)]
+        except (
+            aiohttp.ClientError,
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             # Whoever answers after a gap may be another chain: ask again.
             self._checked = self._expected is None
             detail = str(error) if not isinstance(error, aiohttp.ClientResponseError) else f"HTTP {error.status}"

@@ -11,7 +11,8 @@ node that forgets, a reorg or a second worker change nothing in the end. Its rul
 4. A pending row whose nonce was used by a transaction that is not ours, as deep as final, gets a new nonce.
 5. A nonce that no row has, and that keeps later ones waiting, is filled with an empty transaction to ourselves.
 6. All that is pending is sent again: the same bytes, those that were replaced too.
-7. The next row to be mined, when it is stuck, is replaced with higher fees, ``MAX_REPLACEMENTS`` times at most.
+7. The next row to be mined, when it is stuck, is replaced with higher fees, ``MAX_REPLACEMENTS`` times at most, or
+   with ones that have halved since where the account can't pay those.
 
 ``adopt`` takes in a transaction of ours that the chain has and the database lost (restored from an older copy).
 
@@ -37,7 +38,7 @@ from docex.core.transactions import (
 )
 from docex.errors import Conflict, LedgerUnavailable, NotFound
 from docex.failpoints import Failpoint, reached
-from docex.ledger import broadcast, follow, market, prepare
+from docex.ledger import answers, broadcast, follow, market, prepare
 from docex.ledger.market import Fees, Market
 from docex.ledger.rpc import Rpc, RpcError
 from docex.ledger.signing import rebuild, sign
@@ -62,7 +63,7 @@ class Alarm:
 class Poll:
     """What one poll found: the rows whose block or status changed, as they are now, and alarms.
 
-    A convenience: whoever needs to be certain asks the store for the state of a key, since a crash may swallow a poll.
+    Whoever needs to be certain asks the store for the state of a key: a crash may swallow a poll.
     """
 
     changed: tuple[StoredTransaction, ...]
@@ -240,7 +241,7 @@ class Sender:
         # One block deep at least: a node may count a transaction of its newest block before it has the receipt.
         depth = hex(max(now.head - max(self._confirmations, 1), 0))
         try:
-            deep_count = int(await self._rpc.call("eth_getTransactionCount", self.account, depth), 16)
+            deep_count = answers.number(await self._rpc.call("eth_getTransactionCount", self.account, depth))
         except RpcError:
             return row  # A node that restarted may lack that block's state: the next polls will tell.
         if row.nonce >= deep_count or (await follow.observe(self._rpc, [row]))[row.key] is not None:
@@ -273,19 +274,16 @@ class Sender:
         return fillers
 
     async def _unstick(
-        self,
-        row: StoredTransaction,
-        now: Market,
-        problem: tuple[broadcast.Problem, str] | None,
-        alarms: list[Alarm],
+        self, row: StoredTransaction, now: Market, problem: broadcast.Refusal | None, alarms: list[Alarm]
     ) -> None:
-        """Rule 7, and alarms for what a higher fee does not cure."""
-        low_fee = problem is not None and problem[0] is broadcast.Problem.FEE
-        if problem is not None and not low_fee:
+        """Rule 7, and alarms for what other fees do not cure."""
+        kind = problem[0] if problem else None
+        dear = kind is broadcast.Problem.FUNDS and 2 * now.fees.max_fee < row.current[-1].max_fee
+        if problem is not None and not dear and kind is not broadcast.Problem.FEE:
             alarms.append(Alarm(problem[0].value, row.key, problem[1]))
-        elif row.nonce == now.count and (low_fee or self._waited(row, now)):
+        elif row.nonce == now.count and (problem is not None or self._waited(row, now)):
             if len(row.current) <= MAX_REPLACEMENTS:
-                fees = now.fees.raised_from(row.current[-1])
+                fees = now.fees if dear else now.fees.raised_from(row.current[-1])
                 row = await self._attempt(row, now, fees, len(row.current))
                 await broadcast.send(self._rpc, [row])
             else:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
 
-from docex.core.account import address_bytes, parse_address, require_checksum
+from docex.core.account import ADDRESS_SIZE, address_bytes, format_address, require_checksum
 from docex.core.keccak import keccak
 from docex.core.transactions import Attempt, TransactionRequest
 from docex.errors import LedgerError
-from docex.ledger.chain import to_bytes
+from docex.ledger import answers
 from docex.ledger.market import Fees
 from keys.protocols import AccountSigner
 
@@ -31,28 +29,34 @@ async def sign(
     return Attempt(nonce, number, keccak(raw), raw, fees.max_fee, fees.tip, block)
 
 
-def rebuild(answer: Mapping[str, Any], key: str, chain_id: int, account: str) -> tuple[TransactionRequest, Attempt]:
+def rebuild(answer: object, key: str, chain_id: int, account: str) -> tuple[TransactionRequest, Attempt]:
     """The request and the signed bytes of a mined transaction, from an ``eth_getTransactionByHash`` answer.
 
     Raises LedgerError when it is not the account's, or the bytes don't have its hash: one that ``sign`` did not make
     (of another type, or with an access list).
     """
-    transaction = to_bytes(answer["hash"])
+    transaction, read = answers.data(answers.field(answer, "hash"), 32), answers.fields(answer)
     refusal = f"the transaction 0x{transaction.hex()} can't be taken over"
-    if answer.get("type") != "0x2" or answer.get("blockNumber") is None:
+    if read.get("type") != "0x2" or read.get("blockNumber") is None:
         raise LedgerError(f"{refusal}: it is not of type 2 (EIP-1559), or in no block")
-    nonce, value, gas, max_fee, tip, block, r, s, y_parity = (
-        int(answer[name], 16)
-        for name in (
-            "nonce", "value", "gas", "maxFeePerGas", "maxPriorityFeePerGas", "blockNumber", "r", "s", "yParity",
-        )
-    )  # fmt: skip
-    to = None if answer["to"] is None else parse_address(answer["to"])
-    request = TransactionRequest(key, chain_id, account, to, to_bytes(answer["input"]), value, gas)
+    nonce, gas, block, y_parity = (
+        answers.number(answers.field(answer, name)) for name in ("nonce", "gas", "blockNumber", "yParity")
+    )
+    value, max_fee, tip, r, s = (
+        answers.number(answers.field(answer, name), answers.WORD)
+        for name in ("value", "maxFeePerGas", "maxPriorityFeePerGas", "r", "s")
+    )
+    to = None if answers.field(answer, "to") is None else _address(answer, "to")
+    data = answers.data(answers.field(answer, "input"))
+    request = TransactionRequest(key, chain_id, account, to, data, value, gas)
     raw = _encode([*_fields(request, nonce, Fees(max_fee, tip)), y_parity, r, s])
-    if keccak(raw) != transaction or parse_address(answer["from"]) != account:
+    if keccak(raw) != transaction or _address(answer, "from") != account:
         raise LedgerError(f"{refusal}: it is not of {account}, or does not have the parts that the node tells")
     return request, Attempt(nonce, 0, transaction, raw, max_fee, tip, block)
+
+
+def _address(answer: object, name: str) -> str:
+    return format_address(answers.data(answers.field(answer, name), ADDRESS_SIZE))
 
 
 def _fields(request: TransactionRequest, nonce: int, fees: Fees) -> list[object]:

@@ -18,7 +18,7 @@ from tests.fixtures.proxy import Fault, running_proxy
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(420)]
 
 PAGES = (b"", b"<html>502 Bad Gateway</html>", b"null", b"[]", b"{}", b'"0x"', b"\xff\xfe", b'[{"jsonrpc":"2.0"}]')
-RESULTS: tuple[object, ...] = (7, "0x", "garbage", {}, [], True, "0x" + "00" * 31)
+RESULTS: tuple[object, ...] = (None, "", 7, "0x", "garbage", {}, [], True, "0x" + "00" * 31, "0x" + "f" * 64)
 REFUSAL = {"code": -32005, "message": "the limit of requests is exceeded"}
 
 
@@ -36,6 +36,12 @@ def _spoil(chance: random.Random, answer: dict[str, Any]) -> None:
     if chance.random() < 0.3:
         answer.pop("result", None)
         answer["error"] = REFUSAL
+    elif isinstance(result := answer.get("result"), dict) and result and chance.random() < 0.5:  # one field of it
+        name = chance.choice(sorted(result))
+        if chance.random() < 0.5:
+            del result[name]
+        else:
+            result[name] = chance.choice(RESULTS)
     elif "result" in answer:
         answer["result"] = chance.choice(RESULTS)
 

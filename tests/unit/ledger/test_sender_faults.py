@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from docex.core.transactions import StoredTransaction, TransactionStatus
+from docex.core.transactions import StoredTransaction, TransactionRequest, TransactionStatus
 from docex.errors import LedgerUnavailable
 from docex.ledger import chain, market
 from docex.ledger.funding import anvil_set_balance, fund
@@ -17,7 +17,7 @@ from keys.account import LocalAccount
 from keys.errors import KeysError
 from tests.fixtures.anvil import NewChain, dev_account
 from tests.unit.ledger.steps import TO, kinds, next_block_at, reorg, reserved, row_of
-from tests.unit.ledger.support import ETHER, FaultyRpc, mine, sender_of
+from tests.unit.ledger.support import ETHER, FaultyRpc, funded, mine, sender_of
 
 
 async def test_without_mining_it_waits_and_then_goes_on(new_chain: NewChain) -> None:
@@ -124,6 +124,25 @@ async def test_a_fee_below_the_base_fee_is_raised_without_waiting(new_chain: New
         await sender.poll()
         await mine(rpc)
         assert (await sender.wait("pay")).transaction != row.attempts[0].transaction
+
+
+async def test_what_was_signed_when_fees_were_too_high_to_pay_is_signed_anew_when_they_have_fallen(
+    new_chain: NewChain,
+) -> None:
+    private = new_chain("--no-mining")
+    async with FaultyRpc(private.url) as rpc:
+        account, store = await funded(rpc, ETHER // 100), MemoryStore()
+        request = TransactionRequest("pay", 31337, account.address, TO, b"", 7, 21_000)
+        await store.reserve(request, 0)  # and nothing else before the node was killed
+        await next_block_at(rpc, ETHER // 1000)
+        sender = sender_of(rpc, account, store)
+        assert [kinds(await sender.poll()) for _ in range(2)] == [["funds"], ["funds"]]
+        await next_block_at(rpc, 10**9)
+        assert kinds(await sender.poll()) == []
+        dear, cheap = (await row_of(store, "pay")).attempts
+        assert cheap.max_fee < dear.max_fee
+        await mine(rpc)
+        assert (await sender.wait("pay")).transaction == cheap.transaction
 
 
 async def test_of_two_attempts_the_earlier_may_be_the_one_that_is_mined(new_chain: NewChain) -> None:
