@@ -8,6 +8,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from docex.api.links import add_links
 from docex.api.permissions import HEALTH, NEEDS
 
 _SAYS: Final = {
@@ -49,6 +50,7 @@ def describing(app: FastAPI) -> Callable[[], dict[str, Any]]:
         if app.openapi_schema is None:
             made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             _complete(made)
+            add_links(made)
             app.openapi_schema = made
         return app.openapi_schema
 
