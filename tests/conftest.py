@@ -7,6 +7,7 @@ import pytest
 
 # Modules behind those that they import: pytest can't rewrite the assertions of one that is imported already.
 pytest_plugins = [
+    "tests.fixtures.schedule",
     "tests.fixtures.anvil",
     "tests.fixtures.azurite",
     "tests.fixtures.stores",

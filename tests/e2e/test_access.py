@@ -6,11 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.fixtures.network import Join, StartNode
-
-pytestmark = pytest.mark.xdist_group("exchange")
 
 
 async def docex(url: str, token: str, *words: str, code: int = 0) -> str:

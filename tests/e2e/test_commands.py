@@ -20,8 +20,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-pytestmark = pytest.mark.xdist_group("commands")
-
 PASSPHRASE = "correct horse battery staple"
 DOCUMENT = b"%PDF-1.4 quality certificate"
 

@@ -21,8 +21,6 @@ from docex.cli.demo.report import Audit, leave_audit, try_audit
 from docex.cli.demo.steps import Steps
 from docex.cli.demo.story import Sample, Story
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 CERTIFICATES = Path(__file__).parents[2] / "../shared/data/certificates"
 MEDIA = "application/json"
 

@@ -20,13 +20,10 @@ from tests.fixtures.network import Consortium, Join, Organisation, RunningNode, 
 
 NODE = shutil.which("node")
 CLIENTS = Path(__file__).parents[1] / "clients"
-pytestmark = [
-    pytest.mark.xdist_group("exchange"),
-    pytest.mark.skipif(
-        NODE is None or not (CLIENTS.parents[1] / "node_modules/axios").exists(),
-        reason="needs Node and its packages: make install",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    NODE is None or not (CLIENTS.parents[1] / "node_modules/axios").exists(),
+    reason="needs Node and its packages: make install",
+)
 Answer = tuple[int, Any]
 
 

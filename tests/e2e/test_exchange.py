@@ -24,8 +24,6 @@ from tests.fixtures.processes import Process
 from tests.fixtures.statements import digest_of
 from tests.fixtures.stores import DATA
 
-pytestmark = pytest.mark.xdist_group("exchange")
-
 
 async def settled(node: RunningNode, transfer: str, state: str = "accepted") -> Any:
     """The transfer once every addressee has answered."""

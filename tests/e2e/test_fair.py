@@ -3,7 +3,6 @@
 import base64
 import io
 
-import pytest
 from aiohttp import web
 
 from docex.core import facts, proof
@@ -15,8 +14,6 @@ from docex.ledger.rpc import Rpc
 from docex.verify import Verdict, verify
 from tests.fixtures.network import Consortium, Join, RunningNode, StartNode
 from tests.fixtures.proxy import Fault, running_proxy
-
-pytestmark = pytest.mark.xdist_group("exchange")
 
 
 async def verdict(consortium: Consortium, node: RunningNode, digest: str, related: int) -> Verdict:

@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from keys.local import export_without_identity
 from tests.fixtures.network import PASSPHRASE, Consortium, Join, RunningNode, StartNode
 from tests.fixtures.processes import Process
 from tests.fixtures.stores import paths
-
-pytestmark = pytest.mark.xdist_group("exchange")
 
 
 def fsck(data: Path, keystore: Path, *arguments: str, **environment: str) -> tuple[int, Any]:

@@ -19,8 +19,6 @@ from docex.ledger.rpc import Rpc
 from tests.fixtures.network import Consortium, Join, Organisation, RunningNode, StartNode
 from tests.fixtures.processes import Process
 
-pytestmark = pytest.mark.xdist_group("exchange")
-
 DOCUMENTS = 24
 
 

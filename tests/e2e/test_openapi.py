@@ -24,7 +24,6 @@ CALLERS: dict[str, tuple[Sequence[Role], Sequence[str]]] = {
     "kept": ([Role.SUPPLIER, Role.RECIPIENT], ["lots/17"]),
     "nobody": ([], []),
 }
-pytestmark = pytest.mark.xdist_group("exchange")
 
 
 @pytest.mark.parametrize("caller", CALLERS)

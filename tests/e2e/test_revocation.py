@@ -34,8 +34,6 @@ from tests.unit.cli.support import failure
 from tests.unit.cli.support import run as cli
 from tests.unit.ledger.support import Network, deployed, mine, sender_of
 
-pytestmark = pytest.mark.xdist_group("exchange")
-
 
 @dataclass(frozen=True, slots=True)
 class Shell:

@@ -24,8 +24,6 @@ from docex.ledger.rpc import Rpc
 from docex.verify import Content, standalone_facts, verify
 from tests.fixtures.network import Consortium, Join, StartNode
 
-pytestmark = pytest.mark.xdist_group("exchange")
-
 CONTENT = b"%PDF-1.7 quality certificate"
 DOCUMENT = Content("sha256:" + hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
 

@@ -18,7 +18,7 @@ from tests.fixtures.network import PASSPHRASE, Consortium, Join, StartNode
 from tests.fixtures.stock_tools import needs
 from tests.fixtures.tsa import Authority, LocalTsa
 
-pytestmark = [pytest.mark.xdist_group("exchange"), needs("openssl")]
+pytestmark = needs("openssl")
 
 DOCUMENT = b"certificate"
 

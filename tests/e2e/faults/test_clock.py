@@ -9,7 +9,7 @@ from tests.e2e.faults.accounts import Acknowledged, under_load
 from tests.e2e.faults.conftest import NewMember
 from tests.e2e.faults.nodes import seeded
 
-pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(420)]
+pytestmark = pytest.mark.timeout(420)
 
 HOUR = 3600.0
 

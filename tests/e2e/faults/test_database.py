@@ -10,7 +10,7 @@ from tests.e2e.faults.accounts import under_load
 from tests.e2e.faults.conftest import NewMember
 from tests.fixtures.postgres import Postgres, private_server
 
-pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(420)]
+pytestmark = pytest.mark.timeout(420)
 
 
 @pytest.fixture

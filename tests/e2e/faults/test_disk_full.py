@@ -19,7 +19,7 @@ from tests.e2e.faults.accounts import under_load
 from tests.e2e.faults.conftest import NewMember
 from tests.e2e.faults.nodes import Member
 
-pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(420)]
+pytestmark = pytest.mark.timeout(420)
 
 _CAP_SYS_ADMIN = 21
 _SIZE = 32 << 20

@@ -17,7 +17,7 @@ from tests.e2e.faults.nodes import Member
 from tests.fixtures.statements import digest_of
 from tests.fixtures.tsa import LocalTsa
 
-pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(420)]
+pytestmark = pytest.mark.timeout(420)
 
 AT_START = (Failpoint.NODE_MIGRATED, Failpoint.NODE_OWNED)
 AT_THE_RECIPIENT = (

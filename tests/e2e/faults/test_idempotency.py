@@ -9,7 +9,7 @@ from tests.e2e.faults.conftest import NewMember
 from tests.e2e.faults.nodes import Member
 from tests.fixtures.problems import check_problem
 
-pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(420)]
+pytestmark = pytest.mark.timeout(420)
 
 BEFORE = (Failpoint.DEPOSIT_STORED, Failpoint.TRANSFER_STORED)
 AFTER = (Failpoint.DEPOSIT_KEPT, Failpoint.TRANSFER_KEPT, Failpoint.KEY_KEPT)

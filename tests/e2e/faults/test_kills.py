@@ -16,7 +16,7 @@ from tests.e2e.faults.conftest import NewMember
 from tests.e2e.faults.nodes import PATIENCE, Member, seeded
 from tests.e2e.test_fsck import fsck
 
-pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(420)]
+pytestmark = pytest.mark.timeout(420)
 
 KILLS = int(os.environ.get("DOCEX_TEST_KILLS", "2"))
 DEPOSITS = int(os.environ.get("DOCEX_TEST_DEPOSITS", str(25 * KILLS)))

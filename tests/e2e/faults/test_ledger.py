@@ -15,7 +15,7 @@ from tests.e2e.faults.nodes import seeded
 from tests.fixtures.network import Consortium
 from tests.fixtures.proxy import Fault, running_proxy
 
-pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(420)]
+pytestmark = pytest.mark.timeout(420)
 
 PAGES = (b"", b"<html>502 Bad Gateway</html>", b"null", b"[]", b"{}", b'"0x"', b"\xff\xfe", b'[{"jsonrpc":"2.0"}]')
 RESULTS: tuple[object, ...] = (None, "", 7, "0x", "garbage", {}, [], True, "0x" + "00" * 31, "0x" + "f" * 64)

@@ -12,7 +12,7 @@ from tests.e2e.faults.nodes import seeded
 from tests.fixtures.processes import free_port
 from tests.fixtures.proxy import Proxy
 
-pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(420)]
+pytestmark = pytest.mark.timeout(420)
 
 
 class Unruly(Proxy):

@@ -12,7 +12,7 @@ from tests.e2e.faults.nodes import seeded
 from tests.fixtures.azurite import ACCOUNT, Azurite, connection_string
 from tests.fixtures.proxy import Fault, running_proxy
 
-pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(420)]
+pytestmark = pytest.mark.timeout(420)
 
 FAULTS = (
     Fault.CUT,

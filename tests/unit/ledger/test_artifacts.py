@@ -18,8 +18,6 @@ from docex.ledger.process import LocalChain
 ROOT = Path(__file__).parents[3]
 FORGE = ROOT / "node_modules" / ".bin" / "forge"
 VECTORS = ROOT / "tests" / "vectors" / "ledger"
-# They share forge's build folder, which two of them at once would spoil.
-one_forge_at_a_time = pytest.mark.xdist_group("forge")
 
 
 def load(path: str) -> ModuleType:
@@ -115,10 +113,9 @@ def test_the_storage_that_proofs_rest_on_stays_where_it_is() -> None:
     }
 
 
-# Forge
+# Forge. Its tests share a build folder, which two at once would spoil: those of a file run one after the other.
 
 
-@one_forge_at_a_time
 def test_every_forge_test_passes() -> None:
     done = forge("test", "--json")
     assert done.returncode == 0, forge("test").stdout
@@ -127,13 +124,11 @@ def test_every_forge_test_passes() -> None:
     assert {result["status"] for result in results} == {"Success"}
 
 
-@one_forge_at_a_time
 def test_the_gas_snapshot_is_current() -> None:
     done = forge("snapshot", "--match-contract", "GasTest", "--check")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@one_forge_at_a_time
 def test_the_solidity_sources_are_formatted() -> None:
     done = forge("fmt", "--check")
     assert done.returncode == 0, done.stdout
