@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONTRACTS = ROOT / "contracts"
 MODULES = ROOT / "node_modules"
 ARTIFACTS = ROOT / "docex" / "ledger" / "artifacts"
-NAMES = ("Directory", "Notary")
+NAMES = ("Directory", "Notary", "Assets")
 SETTINGS: dict[str, Any] = {
     "evmVersion": "cancun",
     "optimizer": {"enabled": True, "runs": 10_000},

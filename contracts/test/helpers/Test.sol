@@ -23,6 +23,12 @@ interface Vm {
     function toString(uint256 value) external pure returns (string memory);
 }
 
+/// @notice The functions that an invariant test calls, as forge reads them from `targetSelectors`.
+struct FuzzSelector {
+    address addr;
+    bytes4[] selectors;
+}
+
 abstract contract Test {
     Vm internal constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
 

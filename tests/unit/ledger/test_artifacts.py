@@ -60,7 +60,7 @@ def forge(*arguments: str) -> subprocess.CompletedProcess[str]:
 # Artifacts
 
 
-@pytest.mark.parametrize("name", ["Directory", "Notary"])
+@pytest.mark.parametrize("name", ["Directory", "Notary", "Assets"])
 def test_the_committed_artifact_is_what_the_sources_compile_to(compiled: dict[str, str], name: str) -> None:
     committed = (ROOT / "docex" / "ledger" / "artifacts" / f"{name}.json").read_text(encoding="utf-8")
     assert committed == compiled[name]
@@ -120,7 +120,7 @@ def test_every_forge_test_passes() -> None:
     done = forge("test", "--json")
     assert done.returncode == 0, forge("test").stdout
     results = [result for suite in json.loads(done.stdout).values() for result in suite["test_results"].values()]
-    assert len(results) >= 77
+    assert len(results) >= 136
     assert {result["status"] for result in results} == {"Success"}
 
 
