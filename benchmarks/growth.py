@@ -108,7 +108,7 @@ def work(store: SqlStore, count: int) -> dict[str, Callable[[int], Awaitable[obj
         "a folder of 100": lambda call: store.documents(f"lots/{number(call) // 100:06}", "", 100),
         "that folder's entries": lambda call: store.entries(f"lots/{number(call) // 100:06}", 0, 100),
         "search by digest": lambda call: store.document_by_digest(digest(number(call) + 1_000_000_000_000)),
-        "search by a part of the path": lambda call: store.search(f"{number(call):08}.pdf", 100),
+        "search by a part of the path": lambda call: store.search(f"{number(call):08}.pdf", "", 100),
         "what a proof is made of": proof,
         "batches that are under way": lambda _: store.batches(BatchState.SEALED),
         "a deposit's transaction": deposit,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -74,6 +74,14 @@ class Entry:
 
     name: str
     document: StoredDocument | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search has found so far, by path; ``stopped``: the path behind which it goes on, None at the end."""
+
+    documents: Sequence[StoredDocument]
+    stopped: str | None
 
 
 @dataclass(frozen=True, slots=True)

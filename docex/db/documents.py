@@ -100,14 +100,15 @@ class DocumentTables(Tables):
         self, folder: str, after: str, limit: int, within: Folders = EVERYTHING
     ) -> Sequence[StoredDocument]:
         """See the protocol."""
-        shown = DocumentRow.newest, DocumentRow.removed.is_(None), bounds.documents(within)
-        # One bound below: of two, SQLite may take the lower, and read every page before this one.
-        query = select(DocumentRow).where(*shown, DocumentRow.path > (max(after, f"{folder}/") if folder else after))
-        if folder:
-            query = query.where(DocumentRow.path < folder + "0")
+        found: list[StoredDocument] = []
         async with self._reading() as session:
-            found = await session.scalars(query.order_by(DocumentRow.path).limit(limit))
-            return [rows.document(row) for row in found]
+            for stretch in bounds.stretches(within, folder, after):
+                query = select(DocumentRow).where(DocumentRow.newest, DocumentRow.removed.is_(None))
+                query = query.where(stretch.holds(DocumentRow.path)).order_by(DocumentRow.path)
+                found += [rows.document(row) for row in await session.scalars(query.limit(limit - len(found)))]
+                if len(found) == limit:
+                    break
+        return found
 
     async def shows(self, statement: str, within: Folders) -> bool:
         """See the protocol."""

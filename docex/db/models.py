@@ -58,17 +58,21 @@ class BatchRow(Base):
 
 
 class DocumentRow(Base):
-    """A version of a document."""
+    """A version of a document. Paths are also indexed by their parts, see `docex.db.parts`."""
 
     __tablename__ = "documents"
-    __table_args__ = (UniqueConstraint("path", "version"), Index("documents_listed", "newest", "path"))
+    __table_args__ = (
+        UniqueConstraint("path", "version"),
+        Index("documents_listed", "newest", "path"),
+        Index("documents_with_digest", "digest", "path"),
+    )
 
     number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
     path: Mapped[str] = mapped_column(Path)
     version: Mapped[int] = mapped_column(Integer)
     newest: Mapped[bool]
     statement: Mapped[str] = mapped_column(ForeignKey("statements.digest"), index=True)
-    digest: Mapped[str] = mapped_column(Digest, index=True)
+    digest: Mapped[str] = mapped_column(Digest)
     size: Mapped[int] = mapped_column(BigInteger)
     media_type: Mapped[str] = mapped_column(String(1024))
     kind: Mapped[str] = mapped_column(String(16))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from sqlalchemy import CursorResult, Select, select, update
+from sqlalchemy import CursorResult, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -46,24 +46,11 @@ class ShelfTables(Tables):
                     break
         return found
 
-    async def search(self, text: str, limit: int, within: Folders = EVERYTHING) -> Sequence[StoredDocument]:
-        """See the protocol."""
-        query = _shown(within).where(DocumentRow.path.icontains(text, autoescape=True))
-        return await self._documents(query.order_by(DocumentRow.path).limit(limit))
-
-    async def documents_with(self, digest: str, limit: int, within: Folders = EVERYTHING) -> Sequence[StoredDocument]:
-        """See the protocol."""
-        query = _shown(within).where(DocumentRow.digest == digest)
-        return await self._documents(query.order_by(DocumentRow.path).limit(limit))
-
     async def shown_as(self, statements: Sequence[str], within: Folders = EVERYTHING) -> Sequence[StoredDocument]:
         """See the protocol."""
         query = select(DocumentRow).where(DocumentRow.statement.in_(statements), bounds.documents(within))
-        return await self._documents(query.order_by(DocumentRow.number))
-
-    async def _documents(self, query: Select[DocumentRow]) -> list[StoredDocument]:
         async with self._reading() as session:
-            return [rows.document(row) for row in await session.scalars(query)]
+            return [rows.document(row) for row in await session.scalars(query.order_by(DocumentRow.number))]
 
     async def preferences(self) -> Mapping[str, str]:
         """See the protocol."""
@@ -79,37 +66,33 @@ class ShelfTables(Tables):
             await session.execute(new.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
 
 
-def _shown(within: Folders) -> Select[DocumentRow]:
-    return select(DocumentRow).where(DocumentRow.newest, DocumentRow.removed.is_(None), bounds.documents(within))
-
-
 async def _walk(session: AsyncSession, folder: str, wanted: int, within: Folders) -> AsyncIterator[Entry]:
     """The entries of a folder by name, at most ``wanted`` and a few more.
 
     Documents are read along the index. Where one lies in a folder of its own, the next read goes on behind that folder.
     Reads are as long as the one before was of use: among folders with many documents, one of each is enough.
     """
-    query = _shown(within).order_by(DocumentRow.path)
-    if folder:
-        # One bound below and one above: of two below, SQLite may take the lower, and read what was passed over.
-        query = query.where(DocumentRow.path < folder + "0")
+    shown = select(DocumentRow).where(DocumentRow.newest, DocumentRow.removed.is_(None)).order_by(DocumentRow.path)
     prefix = f"{folder}/" if folder else ""
-    start, length = DocumentRow.path > prefix, min(wanted, _PAGE)
-    while page := list(await session.scalars(query.where(start).limit(length))):
-        inner, seen = "", 0
-        for row in page:
-            name, slash, _ = row.path.removeprefix(prefix).partition("/")
-            if not slash:
-                yield Entry(name, rows.document(row))
-            elif name != inner:
-                yield Entry(inner := name, None)
-            else:
-                continue
-            seen += 1
-        length = min(2 * seen, _PAGE)
-        # "0" follows "/": a page may end inside a folder of which one document is enough.
-        start = (
-            DocumentRow.path >= join(folder, inner) + "0"
-            if "/" in page[-1].path.removeprefix(prefix)
-            else (DocumentRow.path > page[-1].path)
-        )
+    inner, length = "", min(wanted, _PAGE)
+    for stretch in bounds.stretches(within, folder):
+        query = shown if stretch.high is None else shown.where(DocumentRow.path < stretch.high)
+        start = DocumentRow.path > stretch.low
+        while page := list(await session.scalars(query.where(start).limit(length))):
+            seen = 0
+            for row in page:
+                name, slash, _ = row.path.removeprefix(prefix).partition("/")
+                if not slash:
+                    yield Entry(name, rows.document(row))
+                elif name != inner:
+                    yield Entry(inner := name, None)
+                else:
+                    continue
+                seen += 1
+            length = min(2 * seen, _PAGE) or 1
+            # "0" follows "/": a page may end inside a folder of which one document is enough.
+            start = (
+                DocumentRow.path >= join(folder, inner) + "0"
+                if "/" in page[-1].path.removeprefix(prefix)
+                else (DocumentRow.path > page[-1].path)
+            )

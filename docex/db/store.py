@@ -18,6 +18,7 @@ from docex.db.figures import FigureTables
 from docex.db.jobs import JobTables
 from docex.db.models import BatchRow, DeliveryRow, DocumentRow, JobRow, OwnerRow, StatementRow, TransferRow
 from docex.db.requests import RequestTables
+from docex.db.search import SearchTables
 from docex.db.shelf import ShelfTables
 from docex.db.statements import StatementTables
 from docex.db.transfers import TransferTables
@@ -34,6 +35,7 @@ class SqlStore(
     ApiKeyTables,
     RequestTables,
     ShelfTables,
+    SearchTables,
     FigureTables,
     ArrivalTables,
     CallTables,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, false, not_, or_, select, true
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, SQLColumnExpression, and_, false, not_, or_, select, true
 from sqlalchemy.orm import aliased
 
 from docex.core.access import RECEIVED, Folders
@@ -19,6 +21,42 @@ def inside(folder: str) -> ColumnElement[bool]:
 def documents(within: Folders) -> ColumnElement[bool]:
     """A document lies in one of the folders."""
     return true() if within.everything else or_(*(inside(each) for each in within.names))
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Paths that follow each other: those below ``root`` (all where that is empty, else it ends in a slash)."""
+
+    root: str
+    after: str = ""
+
+    @property
+    def low(self) -> str:
+        """All of them are behind it."""
+        return max(self.root, self.after)
+
+    @property
+    def high(self) -> str | None:
+        """All of them are before it; None for the end."""
+        return self.root[:-1] + "0" if self.root else None
+
+    def holds(self, path: SQLColumnExpression[str]) -> ColumnElement[bool]:
+        """A path is one of them."""
+        # One bound below: of two, SQLite may take the lower, and read everything before this page.
+        return path > self.low if self.high is None else and_(path > self.low, path < self.high)
+
+
+def stretches(within: Folders, folder: str = "", after: str = "") -> list[Stretch]:
+    """Where the documents of a folder lie that somebody may see, behind a path, in order.
+
+    A query for each of them reads what it shows. One for all, in order, would read everything between them too.
+    """
+    prefix, roots = f"{folder}/" if folder else "", list[str]()
+    for each in sorted(f"{name}/" for name in within.names) or [""]:
+        if not roots or not each.startswith(roots[-1]):
+            roots.append(each)
+    shown = [max(root, prefix, key=len) for root in roots if root.startswith(prefix) or prefix.startswith(root)]
+    return [each for each in (Stretch(root, after) for root in shown) if each.high is None or each.low < each.high]
 
 
 def transfers(within: Folders) -> ColumnElement[bool]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from docex.core import names
 from docex.core.access import EVERYTHING, Folders
 from docex.core.digest import parse_digest
-from docex.core.state import Entry, StoredDocument
+from docex.core.state import Entry, Found
 from docex.errors import NotFound, UsageError
 from docex.service.node import Node
 
@@ -45,9 +45,9 @@ async def entries(
 
 
 async def search(
-    node: Node, text: str, *, by_digest: bool = False, within: Folders = EVERYTHING
-) -> Sequence[StoredDocument]:
-    """The newest versions, by path and at most `MAX_FOUND`, whose path holds a text; or with a digest.
+    node: Node, text: str, after: str = "", *, by_digest: bool = False, within: Folders = EVERYTHING
+) -> Found:
+    """The newest versions, by path, whose path holds a text, or with a digest; those behind ``after``.
 
     Raises:
         UsageError: there is nothing to look for, or it is no SHA-256 digest in hexadecimal digits.
@@ -55,6 +55,7 @@ async def search(
     if not 1 <= len(text) <= MAX_QUERY or "\0" in text or any("\ud800" <= each <= "\udfff" for each in text):
         raise UsageError(f"look for 1 to {MAX_QUERY} characters")
     if not by_digest:
-        return await node.store.search(text, MAX_FOUND, within)
+        return await node.store.search(text, after, MAX_FOUND, within)
     digest = str(parse_digest("sha256:" + text.removeprefix("sha256:").lower()))
-    return await node.store.documents_with(digest, MAX_FOUND, within)
+    found = await node.store.documents_with(digest, after, MAX_FOUND, within)
+    return Found(found, found[-1].path if len(found) == MAX_FOUND else None)

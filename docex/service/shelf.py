@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from docex.core.access import EVERYTHING, Folders
-from docex.core.state import Entry, StoredDocument
+from docex.core.state import Entry, Found, StoredDocument
 
 
 class Shelf(Protocol):
@@ -18,11 +18,17 @@ class Shelf(Protocol):
     async def entries(self, folder: str, offset: int, limit: int, within: Folders = EVERYTHING) -> Sequence[Entry]:
         """What stands in a folder itself, by name. The cost grows with what is passed over, not with what is below."""
 
-    async def search(self, text: str, limit: int, within: Folders = EVERYTHING) -> Sequence[StoredDocument]:
-        """Newest versions whose path holds a text (ASCII letters in either case), by path."""
+    async def search(self, text: str, after: str, limit: int, within: Folders = EVERYTHING) -> Found:
+        """Newest versions whose path holds a text (ASCII letters in either case), by path, those behind ``after``.
 
-    async def documents_with(self, digest: str, limit: int, within: Folders = EVERYTHING) -> Sequence[StoredDocument]:
-        """Newest versions whose content has this digest, by path."""
+        What it costs does not grow with the number of documents. So it may stop before it has found ``limit`` of them:
+        after many thousand paths, where a text has less than three characters or thousands of paths hold it.
+        """
+
+    async def documents_with(
+        self, digest: str, after: str, limit: int, within: Folders = EVERYTHING
+    ) -> Sequence[StoredDocument]:
+        """Newest versions whose content has this digest, by path, those behind ``after``."""
 
     async def shown_as(self, statements: Sequence[str], within: Folders = EVERYTHING) -> Sequence[StoredDocument]:
         """All versions with one of these statements, oldest first, those that were removed included."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from docex.api import cursors
 from docex.api.access import NodeOf, body, content_length
 from docex.api.download import document_reader, send, stored_document
 from docex.api.kaleido import forms
@@ -154,12 +155,18 @@ async def delete(node: NodeOf, caller: CallerOf, path: str) -> Success:
 async def search(
     node: NodeOf,
     caller: CallerOf,
+    request: Request,
+    response: Response,
     query: Annotated[str, Query(min_length=1, max_length=listing.MAX_QUERY, description="a part of the path")],
     by_hash: Annotated[bool, Query(description="`query` is a SHA-256 in hexadecimal digits")] = False,
+    cursor: cursors.CursorQuery = "",
 ) -> SearchView:
-    """Documents by a part of their path or by their hash, 100 at most."""
-    found = await listing.search(node, query, by_digest=by_hash, within=caller.folders)
-    return SearchView(documents=[FoundView.of(each) for each in found])
+    """Documents by a part of their path or by their hash, 100 at most; `next` leads to what may be behind them."""
+    after = cursors.read("search", cursor, 1)[0] if cursor else ""
+    found = await listing.search(node, query, after, by_digest=by_hash, within=caller.folders)
+    following = None if found.stopped is None else cursors.write("search", found.stopped)
+    cursors.link(request, response, following)
+    return SearchView(documents=[FoundView.of(each) for each in found.documents], next=following)
 
 
 @router.post("/sync_hashes")

@@ -74,9 +74,10 @@ class FoundView(BaseModel):
 
 
 class SearchView(BaseModel):
-    """Documents that were found, 100 at most."""
+    """Documents that were found, 100 at most; ``next`` is the cursor of those behind them."""
 
     documents: list[FoundView]
+    next: str | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class SkippedView(BaseModel):

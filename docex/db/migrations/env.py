@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from alembic import context
 
+from docex.db import parts
 from docex.db.models import Base
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=Base.metadata, include_name=parts.mapped)
 with context.begin_transaction():
     context.run_migrations()

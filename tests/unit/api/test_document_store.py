@@ -197,9 +197,28 @@ async def test_search(client: httpx.AsyncClient) -> None:
             ("Quality/cert.pdf", HASH, len(CONTENT))
         ]
     assert (await client.get("/search?query=none")).json() == {"documents": []}
+    check_problem(await client.get("/search?query=cert&cursor=x"), 422, "cursor_invalid")
     check_problem(await client.get("/search?query=cert&by_hash=true"), 422, "usage")
     check_problem(await client.get("/search?query=%00"), 422, "usage")
     check_problem(await client.get("/search"), 422, "request_invalid")
+
+
+@pytest.mark.parametrize("query", ["lot", "o", f"{HASH}&by_hash=true"])
+async def test_a_search_that_finds_much_comes_in_pages(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    monkeypatch.setattr("docex.service.listing.MAX_FOUND", 2)
+    for number in range(3):
+        await client.put(f"/documents/lot/{number}", content=CONTENT)
+    url, found = httpx.URL(f"/search?query={query}"), []
+    while True:
+        answer = await client.get(url)
+        found.append([each["full_path"] for each in answer.json()["documents"]])
+        if "next" not in answer.links:
+            break
+        url = httpx.URL(answer.url).join(answer.links["next"]["url"])
+        assert url.params["cursor"] == answer.json()["next"]
+    assert found == [["lot/0", "lot/1"], ["lot/2"]]
 
 
 # --- the container ---------------------------------------------------------------------------------------------------

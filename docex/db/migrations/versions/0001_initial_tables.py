@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from docex.db import parts
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -168,7 +170,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("path", "version"),
     )
     op.create_index(op.f("ix_documents_blob"), "documents", ["blob"], unique=False)
-    op.create_index(op.f("ix_documents_digest"), "documents", ["digest"], unique=False)
+    op.create_index("documents_with_digest", "documents", ["digest", "path"], unique=False)
     op.create_index("documents_listed", "documents", ["newest", "path"], unique=False)
     op.create_index(op.f("ix_documents_statement"), "documents", ["statement"], unique=False)
     op.create_table(
@@ -283,6 +285,8 @@ def upgrade() -> None:
     )
     op.create_index("events_of_transfer", "events", ["transfer", "sequence"], unique=False)
     # ### end Alembic commands ###
+    for statement in parts.created(op.get_context().dialect.name):
+        op.execute(statement)
 
 
 def downgrade() -> None:
@@ -306,7 +310,7 @@ def downgrade() -> None:
     op.drop_table("transfers")
     op.drop_index(op.f("ix_documents_statement"), table_name="documents")
     op.drop_index("documents_listed", table_name="documents")
-    op.drop_index(op.f("ix_documents_digest"), table_name="documents")
+    op.drop_index("documents_with_digest", table_name="documents")
     op.drop_index(op.f("ix_documents_blob"), table_name="documents")
     op.drop_table("documents")
     op.drop_index(op.f("ix_statements_takes_back"), table_name="statements")
@@ -328,3 +332,4 @@ def downgrade() -> None:
     # ### end Alembic commands ###
     op.drop_table("api_keys")
     op.drop_table("owner")
+    op.execute(parts.dropped(op.get_context().dialect.name))
