@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.tools/bin:$(PATH)
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
-demo: install ## four members exchange certificates on real nodes and a real chain (about a minute)
+demo: install ## four members exchange certificates on real nodes and a real chain (half a minute)
 	@$(BIN)/docex demo
 
 test: install tools ## every test, with branch coverage

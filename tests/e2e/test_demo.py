@@ -16,11 +16,24 @@ import psutil
 import pytest
 
 from docex.cli.demo import report
-from docex.cli.demo.network import Network
-from docex.cli.demo.report import Audit, leave_audit, try_audit
+from docex.cli.demo.network import Member, Network, _wait_ready
+from docex.cli.demo.report import Audit, leave_audit, show_addresses, try_audit
 from docex.cli.demo.steps import Steps
 from docex.cli.demo.story import Sample, Story
+from docex.errors import NodeUnavailable
+from tests.fixtures.network import new_organisation
+from tests.fixtures.processes import unmeasured
 
+pytestmark = pytest.mark.timeout(420)
+
+# The demo itself is measured (coverage has started by then), and not its nodes: that slows them by half.
+ALONE = """
+import os
+for name in [each for each in os.environ if each.startswith("COVERAGE_")]:
+    del os.environ[name]
+from docex.cli import main
+main()
+"""
 CERTIFICATES = Path(__file__).parents[2] / "../shared/data/certificates"
 MEDIA = "application/json"
 
@@ -41,7 +54,8 @@ def children_of(folder: Path) -> list[str]:
 
 def test_demo_ends_well_and_its_folder_verifies_after_everything_stopped(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    done = subprocess.run(command(folder), capture_output=True, text=True, timeout=150)
+    measured = [sys.executable, "-c", ALONE, *command(folder)[3:]]
+    done = subprocess.run(measured, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "error[no_matching_identity]" in done.stdout
     assert "error[packet_payload_invalid]" in done.stdout
@@ -83,7 +97,12 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path, arguments: tuple[str, .
     folder = tmp_path / "demo"
     waited = "The nodes are yours" if arguments else "Down the chain"
     process = subprocess.Popen(
-        command(folder, *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command(folder, *arguments),
+        env=unmeasured(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     assert process.stdout is not None
     try:
@@ -105,7 +124,9 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path, arguments: tuple[str, .
 
 def test_killed_demo_takes_its_nodes_and_chain_with_it(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    with subprocess.Popen(command(folder), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(
+        command(folder), env=unmeasured(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if "The mine deposits" in line:
@@ -115,6 +136,15 @@ def test_killed_demo_takes_its_nodes_and_chain_with_it(tmp_path: Path) -> None:
     while children_of(folder) and time.monotonic() < until:
         time.sleep(0.1)
     assert children_of(folder) == []
+
+
+def test_a_node_that_ends_is_named_at_once_with_its_log(tmp_path: Path) -> None:
+    made = new_organisation(tmp_path / "keystore", "Mine AG")
+    member = Member("mine", "Mine AG", tmp_path, made.keystore, "http://127.0.0.1:1")
+    with subprocess.Popen([sys.executable, "-c", ""]) as node:
+        node.wait()
+        with pytest.raises(NodeUnavailable, match=r"Mine AG's node did not start: no answer \(see .*/node\.log\)$"):
+            _wait_ready(member, node)
 
 
 def test_demo_refuses_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
@@ -138,10 +168,14 @@ def real_certificates() -> list[Sample]:
     return samples
 
 
-def test_real_certificates_travel_from_mine_to_retailer(tmp_path: Path) -> None:
+def test_real_certificates_travel_from_mine_to_retailer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     samples = real_certificates()
     if not samples:
         pytest.skip("the shared folder with certificates made elsewhere is not on this machine")
+    for name in os.environ.keys() - unmeasured().keys():
+        monkeypatch.delenv(name)
     steps = Steps()
     with Network(tmp_path, steps) as network:
         story = Story(network, steps, samples)
@@ -152,3 +186,7 @@ def test_real_certificates_travel_from_mine_to_retailer(tmp_path: Path) -> None:
                 received = f"received/{network.members['distributor'].account.rpartition(':')[2]}/{sample.path}"
                 assert client.text(f"documents/{received}").encode() == b"".join(sample.chunks())
         try_audit(leave_audit(network, story, steps), network, steps)
+        capsys.readouterr()
+        show_addresses(network, steps)
+        shown = capsys.readouterr().out
+        assert [member.url in shown for member in network.members.values()] == [True] * 4

@@ -40,7 +40,7 @@ MEMBERS = {
     "retailer": "Retail Oy",
 }
 _COINS = 100 * 10**18
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
 _HOST = "127.0.0.1"
 
 
@@ -71,7 +71,7 @@ class Network:
 
     def __init__(self, folder: Path, steps: Steps) -> None:
         self.folder = folder
-        self.chain = LocalChain(state=folder / "chain.json", block_time=1)
+        self.chain = LocalChain(state=folder / "chain.json", block_time=0.5)
         self.members: dict[str, Member] = {}
         self.deployment: Deployment
         self._steps = steps
@@ -104,11 +104,10 @@ class Network:
             for key, name in MEMBERS.items():
                 url = f"http://{_HOST}:{_free_port()}"
                 self.members[key] = Member(key, name, self.folder / "members" / key, made[key], url)
-            for member in self.members.values():
-                self._stack.enter_context(self._node(member))
+            nodes = [self._stack.enter_context(self._node(member)) for member in self.members.values()]
             asyncio.run(self._publish())
-            for member in self.members.values():
-                _wait_ready(member)
+            for member, node in zip(self.members.values(), nodes, strict=True):
+                _wait_ready(member, node)
         for member in self.members.values():
             self._steps.say(f"{member.name:<18} {member.url}  {member.account}")
 
@@ -141,7 +140,7 @@ class Network:
         await asyncio.gather(*(publish(member) for member in self.members.values()))
 
     @contextmanager
-    def _node(self, member: Member) -> Iterator[None]:
+    def _node(self, member: Member) -> Iterator[subprocess.Popen[bytes]]:
         """A node in a process of its own, which ends with this one."""
         options = {
             "--data": str(member.folder / "node"),
@@ -166,7 +165,7 @@ class Network:
                 start_new_session=True,  # Ctrl-C reaches the demo, which ends its nodes in order
             )
         try:
-            yield
+            yield process
         finally:
             process.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
@@ -175,10 +174,10 @@ class Network:
             process.wait()
 
 
-def _wait_ready(member: Member) -> None:
+def _wait_ready(member: Member, node: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + _START_SECONDS
     answer = "no answer"
-    while time.monotonic() < until:
+    while time.monotonic() < until and node.poll() is None:
         with suppress(httpx.HTTPError):
             response = httpx.get(f"{member.url}/readyz", timeout=5, trust_env=False)
             if response.status_code == 200:

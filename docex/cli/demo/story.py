@@ -20,7 +20,7 @@ from keys.identity import HybridIdentity
 
 ARCHIVE_SIZE = 50_000_000
 _CHUNK = 1 << 20
-_PATIENCE = 40.0
+_PATIENCE = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,16 +181,12 @@ def _is_final(text: str) -> bool:
 
 
 def _archive(size: int) -> Iterator[bytes]:
-    """Made-up measurements: text that compresses like logs do."""
+    """Made-up readings of a sensor, in hexadecimal: text that compresses like logs do."""
     import random
 
     dice = random.Random(2026)  # noqa: S311 - the same archive every time, on purpose
     while size:
-        lines = (
-            f"2026-03-{dice.randint(1, 28):02d};HPQ-2026-31;{dice.randint(1, 9999):05d};"
-            f"{dice.random():.6f};{dice.random():.6f};OK\n"
-            for _ in range(16_000)
-        )
-        data = "".join(lines).encode()[:size]
-        yield data
-        size -= len(data)
+        readings = dice.randbytes(250_000).hex("\n", 20)
+        data = ("2026-03-14;HPQ-2026-31;" + readings.replace("\n", ";OK\n2026-03-14;HPQ-2026-31;") + ";OK\n").encode()
+        yield data[:size]
+        size -= len(data[:size])
