@@ -13,12 +13,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
+
+from docex.cli.app import app
+
+pytestmark = pytest.mark.timeout(420)
 
 PASSPHRASE = "correct horse battery staple"
 DOCUMENT = b"%PDF-1.4 quality certificate"
@@ -49,6 +54,15 @@ class Shell:
             output, self.errors = process.communicate(timeout=90)
         assert process.returncode == code, output + self.errors
         return output
+
+    def run_here(self, *words: str, code: int) -> None:
+        """As `run`, in this process: a mistake needs no process of its own."""
+        with chdir(self.folder):
+            result = CliRunner(env={"DOCEX_PASSPHRASE": PASSPHRASE} | self.environment).invoke(
+                app, words, prog_name="docex"
+            )
+        self.errors = result.stderr
+        assert result.exit_code == code, result.output
 
     @contextmanager
     def running(self, *words: str) -> Iterator[subprocess.Popen[str]]:
@@ -240,7 +254,8 @@ def test_what_can_not_be_done_says_so_in_one_line(
     network: Shell, words: tuple[str, ...], code: int, error: str
 ) -> None:
     (network.folder / "wrong-token").write_text("guessed\n")
-    network.run(*words, code=code)
+    run = network.run if words[0] == "serve" else network.run_here
+    run(*words, code=code)
     assert error in network.errors
     assert "Traceback" not in network.errors
     assert not (network.folder / "x").exists()
