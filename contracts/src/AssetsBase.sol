@@ -9,8 +9,8 @@ import {INotary} from "./interfaces/INotary.sol";
 
 /// @title What Assets keeps, how it is read, and what each call demands; see IAssets
 abstract contract AssetsBase is IAssets, ERC721 {
-    /// @notice The longest list of assets in one call.
-    uint256 public constant MAX_COUNT = 256;
+    /// @notice The longest list of assets in one call: with it, every call fits into the gas of a transaction (EIP-7825).
+    uint256 public constant MAX_COUNT = 128;
     /// @notice The longest place, in bytes.
     uint256 public constant MAX_PLACE_BYTES = 256;
     /// @notice The most levels of bundles: so many steps find the holder.
@@ -40,7 +40,7 @@ abstract contract AssetsBase is IAssets, ERC721 {
     uint256 public assetCount;
     mapping(uint256 id => Entry) internal _assets;
     mapping(uint256 id => bytes32) internal _transfers;
-    // Four ids a word: a bundle of 256 is written in 64.
+    // Four ids a word: a bundle of 128 is written in 32.
     mapping(uint256 id => uint64[]) internal _children;
     mapping(uint256 id => mapping(address issuer => mapping(bytes32 digest => bool))) internal _links;
     mapping(uint256 id => mapping(address by => bytes32)) internal _recalls;

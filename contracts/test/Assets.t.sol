@@ -136,13 +136,13 @@ contract AssetsTest is AssetsFixture {
         }
     }
 
-    function test_Create_OneTo256() public {
-        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 0, 1, 256));
+    function test_Create_OneTo128() public {
+        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 0, 1, 128));
         vm.prank(mine);
         assets.create(_specs(0, 1, 0), proofs[0]);
-        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 257, 1, 256));
+        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 129, 1, 128));
         vm.prank(mine);
-        assets.create(_specs(257, 1, 0), proofs[0]);
+        assets.create(_specs(129, 1, 0), proofs[0]);
     }
 
     function _cannotCreate(IAssets.Spec memory spec, bytes memory reason) private {
@@ -204,7 +204,7 @@ contract AssetsTest is AssetsFixture {
         vm.expectRevert(abi.encodeWithSelector(INotary.NotAnchored.selector, mine, root, 6));
         vm.prank(mine);
         assets.link(_ids(id + 1), evidence);
-        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 0, 1, 256));
+        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 0, 1, 128));
         vm.prank(mine);
         assets.link(new uint256[](0), proofs[1]);
     }

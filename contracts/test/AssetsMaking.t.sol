@@ -49,16 +49,16 @@ contract AssetsMakingTest is AssetsFixture {
         assets.split(unweighed, _parts(4, 6, 0, 0));
     }
 
-    function test_Split_OnlyALotOfTheCallersIntoTwoTo256() public {
+    function test_Split_OnlyALotOfTheCallersIntoTwoTo128() public {
         uint256 id = _lot(mine, 10, 0);
         _refused(fab, IAssets.NotHolder.selector, id, fab);
         assets.split(id, _parts(4, 6, 0, 0));
-        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 1, 2, 256));
+        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 1, 2, 128));
         vm.prank(mine);
         assets.split(id, new IAssets.Part[](1));
-        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 257, 2, 256));
+        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 129, 2, 128));
         vm.prank(mine);
-        assets.split(id, new IAssets.Part[](257));
+        assets.split(id, new IAssets.Part[](129));
         uint256 pallet = _bundle(mine, _ids(id));
         _refused(mine, IAssets.NotALot.selector, pallet);
         assets.split(pallet, _parts(4, 6, 0, 0));
@@ -150,20 +150,20 @@ contract AssetsMakingTest is AssetsFixture {
         assets.transform(_ids(pallet + 1), _specs(1, 1, 0));
     }
 
-    function test_Transform_OneTo256OnBothSidesAndProperOutputs() public {
+    function test_Transform_OneTo128OnBothSidesAndProperOutputs() public {
         uint256 id = _lot(mine, 10, 0);
-        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 0, 1, 256));
+        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 0, 1, 128));
         vm.prank(mine);
         assets.transform(new uint256[](0), _specs(1, 1, 0));
-        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 257, 1, 256));
+        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 129, 1, 128));
         vm.prank(mine);
-        assets.transform(new uint256[](257), _specs(1, 1, 0));
-        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 0, 1, 256));
+        assets.transform(new uint256[](129), _specs(1, 1, 0));
+        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 0, 1, 128));
         vm.prank(mine);
         assets.transform(_ids(id), _specs(0, 1, 0));
-        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 257, 1, 256));
+        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 129, 1, 128));
         vm.prank(mine);
-        assets.transform(_ids(id), _specs(257, 1, 0));
+        assets.transform(_ids(id), _specs(129, 1, 0));
         _refused(mine, IAssets.NoQuantity.selector);
         assets.transform(_ids(id), _specs(1, 0, 0));
     }
@@ -261,18 +261,18 @@ contract AssetsMakingTest is AssetsFixture {
         assets.unbundle(lot);
     }
 
-    function test_Bundle_HasAPlaceAndOneTo256Children() public {
+    function test_Bundle_HasAPlaceAndOneTo128Children() public {
         uint256 id = _lot(mine, 10, 0);
         _refused(mine, IAssets.BadPlaceLength.selector, 0, uint256(256));
         assets.bundle(_ids(id), "");
         _refused(mine, IAssets.BadPlaceLength.selector, 257, uint256(256));
         assets.bundle(_ids(id), string(new bytes(257)));
-        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 0, 1, 256));
+        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 0, 1, 128));
         vm.prank(mine);
         assets.bundle(new uint256[](0), "here");
-        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 257, 1, 256));
+        vm.expectRevert(abi.encodeWithSelector(IAssets.BadCount.selector, 129, 1, 128));
         vm.prank(mine);
-        assets.bundle(new uint256[](257), "here");
+        assets.bundle(new uint256[](129), "here");
         vm.prank(mine);
         assets.bundle(_ids(id), string(new bytes(256)));
     }

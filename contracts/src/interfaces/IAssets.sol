@@ -176,14 +176,14 @@ interface IAssets {
     error NoRecallStatement();
 
     /// @notice Creates lots and components that one statement is about; the caller is their maker and holder.
-    /// @param specs What they are, 1 to 256
+    /// @param specs What they are, 1 to 128
     /// @param evidence That the statement is anchored; it is linked to each
     /// @return first The first id; the others follow
     function create(Spec[] calldata specs, Evidence calldata evidence) external returns (uint256 first);
 
     /// @notice Links one more statement to live assets, in bundles or not. Only by their holder; once for each asset,
     /// issuer and digest.
-    /// @param ids The assets, 1 to 256
+    /// @param ids The assets, 1 to 128
     /// @param evidence That the statement is anchored
     function link(uint256[] calldata ids, Evidence calldata evidence) external;
 
@@ -212,19 +212,19 @@ interface IAssets {
 
     /// @notice Ends a lot; its parts begin, with sums of quantities and masses equal to the lot's. Only by the holder.
     /// @param id The lot
-    /// @param parts 2 to 256
+    /// @param parts 2 to 128
     /// @return first The first part's id; the others follow
     function split(uint256 id, Part[] calldata parts) external returns (uint256 first);
 
     /// @notice Ends the inputs; the outputs begin, the caller their maker and holder. The outputs never state more mass
     /// than the inputs do in all, and each states one when every input does. Only by the inputs' holder.
-    /// @param inputs Lots and components, each consumed whole, 1 to 256
-    /// @param outputs What they became, 1 to 256
+    /// @param inputs Lots and components, each consumed whole, 1 to 128
+    /// @param outputs What they became, 1 to 128
     /// @return first The first output's id; the others follow
     function transform(uint256[] calldata inputs, Spec[] calldata outputs) external returns (uint256 first);
 
     /// @notice Puts assets, which may be bundles, into a new bundle of at most 16 levels. Only by their holder.
-    /// @param children What is in it, 1 to 256
+    /// @param children What is in it, 1 to 128
     /// @param place Where it begins, such as a GLN or a pallet's location, 1 to 256 bytes of UTF-8
     /// @return id The bundle's id
     function bundle(uint256[] calldata children, string calldata place) external returns (uint256 id);
@@ -270,7 +270,7 @@ interface IAssets {
 
     /// @notice What is in a bundle.
     /// @param id The bundle
-    /// @return The children, at most 256; none when it has ended
+    /// @return The children, at most 128; none when it has ended
     function childrenOf(uint256 id) external view returns (uint256[] memory);
 
     /// @notice Whether a statement was linked to an asset.
