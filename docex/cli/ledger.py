@@ -78,7 +78,7 @@ def deploy(
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
-    """Deploy Directory and Notary. The keystore's account becomes the consortium that admits members.
+    """Deploy Directory, Notary and Assets. The keystore's account becomes the consortium that admits members.
 
     Doing it again with the same record deploys nothing: it checks that the contracts are there.
     """
@@ -88,6 +88,7 @@ def deploy(
         "chain_id": deployment.chain_id,
         "directory": deployment.directory,
         "notary": deployment.notary,
+        "assets": deployment.assets or "none",
         "block": deployment.block,
     }
     if as_json:

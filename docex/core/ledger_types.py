@@ -75,12 +75,16 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The contracts of one network; ``block`` is where the first of them was made, the start for reading events."""
+    """The contracts of one network; ``block`` is where the first of them was made, the start for reading events.
+
+    A network may do without ``assets``.
+    """
 
     chain_id: int
     directory: str
     notary: str
     block: int
+    assets: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""The ledger: clients of the Directory and the Notary, and the sender of transactions."""
+"""The ledger: clients of the Directory, the Notary and the Assets, and the sender of transactions."""

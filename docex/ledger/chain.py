@@ -103,12 +103,14 @@ def to_receipt(answer: object) -> TransactionReceipt:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """An event of a contract."""
+    """An event of a contract; ``index``: its position among all events of its block."""
 
     address: str
     topics: tuple[bytes, ...]
     data: bytes
     block_number: int
+    block_hash: bytes
+    index: int
     transaction: bytes
 
 
@@ -119,6 +121,8 @@ def to_log(answer: object) -> Log:
         tuple(answers.data(topic, 32) for topic in answers.items(answers.field(answer, "topics"))),
         answers.data(answers.field(answer, "data")),
         answers.number(answers.field(answer, "blockNumber")),
+        answers.data(answers.field(answer, "blockHash"), 32),
+        answers.number(answers.field(answer, "logIndex")),
         answers.data(answers.field(answer, "transactionHash"), 32),
     )
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Mapping, Sequence
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any, ClassVar, Final
 
 from docex.core.account import format_address
-from docex.errors import LedgerError, LedgerRejected, LedgerUnavailable, NotMember
+from docex.errors import LedgerError, LedgerRejected, LedgerUnavailable, NotMember, UsageError
 
-NAMES: Final = ("Directory", "Notary")
+NAMES: Final = ("Directory", "Notary", "Assets")
 
 
 class ContractRejected(LedgerRejected):
@@ -50,11 +50,28 @@ class Contract:
         """The data of the transaction that deploys the contract."""
         return self.bytecode + _encode(self._entries["constructor", ""]["inputs"], arguments)
 
+    @cached_property
+    def _events(self) -> dict[bytes, Any]:
+        return {self.topic(name): entry for (kind, name), entry in self._entries.items() if kind == "event"}
+
     def topic(self, event: str) -> bytes:
         """The first topic of an event's logs."""
         from eth_utils.abi import event_abi_to_log_topic
 
         return event_abi_to_log_topic(self._entries["event", event])
+
+    def decode_log(self, topics: Sequence[bytes], data: bytes) -> tuple[str, dict[str, Any]] | None:
+        """An event's name and its arguments by their names; None when the contract has no such event.
+
+        Raises LedgerUnavailable when the node's answer is not of the event's types.
+        """
+        entry = self._events.get(topics[0]) if topics else None
+        if entry is None:
+            return None
+        indexed = [item for item in entry["inputs"] if item["indexed"]]
+        others = [item for item in entry["inputs"] if not item["indexed"]]
+        values = _decode(indexed, b"".join(topics[1:])) + _decode(others, data)
+        return entry["name"], dict(zip((item["name"] for item in indexed + others), values, strict=True))
 
     def errors(self) -> dict[bytes, Any]:
         """The ABI entries of the contract's custom errors, by their selectors."""
@@ -69,7 +86,7 @@ class Contract:
 
 @cache
 def load(name: str) -> Contract:
-    """The contract ``Directory`` or ``Notary``, as committed."""
+    """The contract ``Directory``, ``Notary`` or ``Assets``, as committed."""
     text = (files("docex.ledger") / "artifacts" / f"{name}.json").read_text(encoding="utf-8")
     return Contract(json.loads(text))
 
@@ -119,24 +136,34 @@ def _types(parameters: Any) -> list[str]:
 
 def _encode(parameters: Any, arguments: tuple[object, ...]) -> bytes:
     from eth_abi.abi import encode
+    from eth_abi.exceptions import EncodingError
 
-    return encode(_types(parameters), arguments)
+    try:
+        return encode(_types(parameters), arguments)
+    except EncodingError as error:
+        raise UsageError(f"a contract takes no such value: {error}") from None
 
 
 def _decode(parameters: Any, data: bytes) -> tuple[Any, ...]:
     from eth_abi.abi import decode
     from eth_abi.exceptions import DecodingError
 
+    # Text is what some member wrote, and contracts don't check it: what is not UTF-8 must not hinder who reads on.
+    types = [kind.replace("string", "bytes") for kind in _types(parameters)]
     try:
-        values = decode(_types(parameters), data)
-    except (DecodingError, OverflowError, UnicodeDecodeError) as error:
+        values = decode(types, data)
+    except (DecodingError, OverflowError) as error:
         raise LedgerUnavailable(f"the ledger node answered with something else than was asked: {error}") from None
-    return tuple(_checksummed(p["type"], value) for p, value in zip(parameters, values, strict=True))
+    return tuple(_readable(parameter, value) for parameter, value in zip(parameters, values, strict=True))
 
 
-def _checksummed(kind: str, value: Any) -> Any:
-    if kind == "address":
-        return format_address(bytes.fromhex(value[2:]))
-    if kind == "address[]":
-        return tuple(_checksummed("address", item) for item in value)
-    return value
+def _readable(parameter: Any, value: Any) -> Any:
+    kind = parameter["type"]
+    if kind.endswith("[]"):
+        item = {**parameter, "type": kind[:-2]}
+        return tuple(_readable(item, each) for each in value)
+    if kind == "tuple":
+        return tuple(_readable(item, each) for item, each in zip(parameter["components"], value, strict=True))
+    if kind == "string":
+        return value.decode("utf-8", "replace")
+    return format_address(bytes.fromhex(value[2:])) if kind == "address" else value

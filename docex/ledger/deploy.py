@@ -12,6 +12,7 @@ from typing import Any
 from docex.core.account import require_checksum
 from docex.core.ledger_types import Deployment, TransactionInfo
 from docex.errors import DocexError, LedgerError, UsageError
+from docex.ledger.assets import AssetsClient
 from docex.ledger.contracts import load
 from docex.ledger.notary import NotaryClient
 from docex.ledger.rpc import Rpc
@@ -21,7 +22,7 @@ from docex.ledger.sender import Sender
 async def deploy(
     rpc: Rpc, sender: Sender, record: Path, *, consortium: str | None = None, chain_id: int | None = None
 ) -> Deployment:
-    """Deploys Directory and Notary as the sender's account, or returns what ``record`` says was deployed.
+    """Deploys Directory, Notary and Assets as the sender's account, or returns what ``record`` says was deployed.
 
     ``consortium``: the account that will admit members, the sender's own by default. ``chain_id``: the chain that the
     caller means; on another one nothing is sent.
@@ -39,11 +40,13 @@ async def deploy(
     purpose = f"deploy:{secrets.token_hex(16)}"
     directory = await _create(sender, f"{purpose}:directory", load("Directory").creation(consortium or sender.account))
     notary = await _create(sender, f"{purpose}:notary", load("Notary").creation(directory.contract))
+    assets = await _create(sender, f"{purpose}:assets", load("Assets").creation(notary.contract))
     deployment = Deployment(
         chain_id=sender.chain_id,
         directory=str(directory.contract),
         notary=str(notary.contract),
         block=directory.block_number,
+        assets=str(assets.contract),
     )
     write_deployment(record, deployment)
     return deployment
@@ -52,17 +55,22 @@ async def deploy(
 async def check_deployment(rpc: Rpc, deployment: Deployment) -> None:
     """Checks that a deployment's contracts are on the chain that answers.
 
-    Raises LedgerError when the chain is another one, a contract is missing, or its Notary follows another Directory.
+    Raises LedgerError when the chain is another one, a contract is missing, its Notary follows another Directory, or
+    its Assets, where it has such, another Notary.
     """
     chain_id = await rpc.chain_id()
     if chain_id != deployment.chain_id:
         raise LedgerError(f"the contracts are on chain {deployment.chain_id}, {rpc.name} serves chain {chain_id}")
-    for address in (deployment.directory, deployment.notary):
+    for address in filter(None, (deployment.directory, deployment.notary, deployment.assets)):
         if await rpc.call("eth_getCode", address, "latest") == "0x":
             raise LedgerError(f"there is no contract at {address} on the chain of {rpc.name}")
     directory = await NotaryClient(rpc, deployment.notary).directory()
     if directory != deployment.directory:
         raise LedgerError(f"the Notary at {deployment.notary} follows the Directory {directory}")
+    if deployment.assets is not None:
+        notary = await AssetsClient(rpc, deployment.assets).notary()
+        if notary != deployment.notary:
+            raise LedgerError(f"the Assets at {deployment.assets} follow the Notary {notary}")
 
 
 def read_deployment(record: Path) -> Deployment:
@@ -74,6 +82,7 @@ def read_deployment(record: Path) -> Deployment:
             directory=require_checksum(fields["directory"]),
             notary=require_checksum(fields["notary"]),
             block=fields["block"],
+            assets=None if fields.get("assets") is None else require_checksum(fields["assets"]),
         )
     except (OSError, ValueError, KeyError, TypeError, DocexError) as error:
         raise UsageError(f"{record} is not a deployment record: {type(error).__name__}: {error}") from None

@@ -7,7 +7,7 @@ import {INotary} from "./INotary.sol";
 /// @title The goods: lots, components and bundles of them as tokens, and who has custody of each
 /// @notice Ids count from 1. What is made of other assets has a higher id than these, so history has no cycle. Custody
 /// moves by an offer and its acceptance alone: ERC-721's own transfers and approvals always revert with
-/// `CustodyMovesByOffer` (see docs/adr/0010-custody-by-acceptance.md). The events alone tell all of the state.
+/// `CustodyMovesByOffer` (see docs/adr/0011-custody-by-acceptance.md). The events alone tell all of the state.
 /// @dev Whoever acts is an active member of the Directory. An asset is *held* by its token's owner; one in a bundle
 /// belongs to this contract until it is unbundled, and is held by the holder of the outermost bundle. Views other than
 /// ERC-721's answer for unknown ids with zeros.

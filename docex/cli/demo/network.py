@@ -98,7 +98,7 @@ class Network:
             self._stack.enter_context(self.chain)
             with ThreadPoolExecutor() as pool:
                 made = dict(zip(("consortium", *MEMBERS), pool.map(self._keys, ("consortium", *MEMBERS)), strict=True))
-        with self._steps.step("Directory and Notary contracts; four members admitted"):
+        with self._steps.step("Directory, Notary and Assets contracts; four members admitted"):
             asyncio.run(self._found(made))
         with self._steps.step("keys and endpoints published; a node for each member"):
             for key, name in MEMBERS.items():

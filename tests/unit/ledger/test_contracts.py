@@ -1,9 +1,9 @@
 import pytest
 from eth_abi.abi import encode
 
-from docex.errors import LedgerRejected, LedgerUnavailable, NotMember
+from docex.errors import LedgerRejected, LedgerUnavailable, NotMember, UsageError
 from docex.ledger.broadcast import Problem, classify
-from docex.ledger.contracts import ContractRejected, load, rejection
+from docex.ledger.contracts import NAMES, ContractRejected, load, rejection
 
 ADDRESS = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
 
@@ -33,7 +33,7 @@ def test_custom_errors_are_told_by_name_with_their_arguments() -> None:
 
 
 def selector(name: str) -> bytes:
-    (found,) = {key for c in ("Directory", "Notary") for key, e in load(c).errors().items() if e["name"] == name}
+    (found,) = {key for c in NAMES for key, e in load(c).errors().items() if e["name"] == name}
     return found
 
 
@@ -61,15 +61,37 @@ def test_an_answer_of_other_types_is_the_node_s_fault(data: bytes) -> None:
         load("Notary").decode("anchorOf", data)
 
 
-def test_text_that_is_not_utf_8_is_the_node_s_fault() -> None:
-    data = encode(["(bytes,bytes,bool,uint64)"], ((b"\xff", b"", True, 1),))
+def test_text_that_is_not_utf_8_hinders_nobody_who_reads_it() -> None:
+    # Contracts don't check it: one member's could stop every node otherwise.
+    data = encode(["(bytes,bytes,bool,uint64)"], ((b"Mine\xff", b"", True, 1),))
+    assert load("Directory").decode("memberOf", data) == (("Mine\ufffd", "", True, 1),)
+
+
+def test_a_value_that_no_contract_takes_is_told() -> None:
+    with pytest.raises(UsageError, match=r"a contract takes no such value: .*1844674407370955161[56]"):
+        load("Notary").encode("anchor", bytes(32), 2**64)
+
+
+def test_an_event_is_told_with_all_its_arguments() -> None:
+    notary = load("Notary")
+    member = bytes.fromhex(ADDRESS[2:]).rjust(32, b"\0")
+    topics = [notary.topic("Anchored"), member, b"\x01" * 32]
+    name, arguments = notary.decode_log(topics, encode(["uint64"], (5,))) or ("", {})
+    assert (name, arguments) == ("Anchored", {"member": ADDRESS, "root": b"\x01" * 32, "size": 5})
+    assert notary.decode_log([b"\x02" * 32], b"") is None
+    assert notary.decode_log([], b"") is None
     with pytest.raises(LedgerUnavailable, match="answered with something else"):
-        load("Directory").decode("memberOf", data)
+        notary.decode_log(topics[:2], encode(["uint64"], (5,)))
+    with pytest.raises(LedgerUnavailable, match="answered with something else"):
+        notary.decode_log(topics, b"")
 
 
 def test_addresses_are_told_with_their_checksums() -> None:
     data = encode(["address[]"], ([ADDRESS.lower()],))
     assert load("Directory").decode("members", data) == ((ADDRESS,),)
+    asset = (ADDRESS.lower(), 0, 1, False, 0, b"KGM", 5, 5, 0)
+    data = encode(["(address,uint8,uint8,bool,uint8,bytes3,uint128,uint128,uint256)"], (asset,))
+    assert load("Assets").decode("assetOf", data) == ((ADDRESS, *asset[1:]),)
     assert load("Notary").decode("directory", encode(["address"], (ADDRESS.lower(),))) == (ADDRESS,)
 
 

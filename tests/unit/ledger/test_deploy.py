@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ async def test_a_network_is_deployed_once(rpc: Rpc, tmp_path: Path) -> None:
         "directory": first.directory,
         "notary": first.notary,
         "block": first.block,
+        "assets": first.assets,
     }
     assert list(record.parent.iterdir()) == [record]
     balance = await chain.balance(rpc, sender.account)
@@ -107,6 +109,18 @@ async def test_contracts_that_do_not_belong_together_are_told(network: Network, 
     mixed = Deployment(31337, ours.directory, theirs.notary, ours.block)
     with pytest.raises(LedgerError, match=f"the Notary at {theirs.notary} follows the Directory {theirs.directory}"):
         await check_deployment(rpc, mixed)
+    mixed = replace(ours, assets=theirs.assets)
+    with pytest.raises(LedgerError, match=f"the Assets at {theirs.assets} follow the Notary {theirs.notary}"):
+        await check_deployment(rpc, mixed)
+
+
+async def test_a_network_without_assets_goes_on(network: Network, tmp_path: Path) -> None:
+    record = tmp_path / "d.json"
+    fields = json.loads(json.dumps(asdict(network.deployment)))
+    del fields["assets"]
+    record.write_text(json.dumps(fields))
+    older = await deploy(network.rpc, network.sender, record)
+    assert older == replace(network.deployment, assets=None)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +134,8 @@ async def test_contracts_that_do_not_belong_together_are_told(network: Network, 
         json.dumps({"chain_id": 1, "directory": None, "notary": B, "block": 1}),
         json.dumps({"chain_id": "1", "directory": A, "notary": B, "block": 1}),
         json.dumps({"chain_id": 1, "directory": A, "notary": B, "block": True}),
+        json.dumps({"chain_id": 1, "directory": A, "notary": B, "block": 1, "assets": A.lower()}),
+        json.dumps({"chain_id": 1, "directory": A, "notary": B, "block": 1, "assets": 5}),
     ],
 )
 def test_a_malformed_record_is_refused(text: str, tmp_path: Path) -> None:
@@ -135,9 +151,9 @@ def test_a_missing_record_is_told(tmp_path: Path) -> None:
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
-    deployment = Deployment(5, A, B, 12)
-    write_deployment(tmp_path / "d.json", deployment)
-    assert read_deployment(tmp_path / "d.json") == deployment
+    for deployment in (Deployment(5, A, B, 12), Deployment(5, A, B, 12, A)):
+        write_deployment(tmp_path / "d.json", deployment)
+        assert read_deployment(tmp_path / "d.json") == deployment
 
 
 async def test_an_account_is_funded_by_a_transfer(rpc: Rpc) -> None:
