@@ -30,7 +30,7 @@ from docex.ledger.contracts import Contract
 
 _KINDS: Final = tuple(AssetKind)
 """In the order of ``IAssets.Kind``."""
-_STATES: Final = (None, *AssetState)
+_STATES: Final[tuple[AssetState | None, ...]] = (None, *AssetState)
 """In the order of ``IAssets.State``."""
 _Arguments = Mapping[str, Any]
 
