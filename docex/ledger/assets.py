@@ -30,6 +30,8 @@ class AssetsClient:
     sent, not yet mined; ``made_by`` then tells the ids. It happens once for each ``key``, which the caller keeps with
     what it wants done: the same goods may go to and fro. Raises LedgerRejected with the contract's reason
     (``NotHolder``, ``OfferIsOpen``, ``MassExceeded``…), NotMember, and UsageError for what no contract could take.
+
+    An id is final when the asset's beginning is: act on it then, since a reorg may give it to another asset.
     """
 
     def __init__(self, rpc: Rpc, address: str, sender: Sender | None = None) -> None:
