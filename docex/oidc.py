@@ -45,11 +45,13 @@ class KeyFile:
 class HttpKeys:
     """A JWK Set at a URL, or where the issuer's discovery document says. Redirects are not followed."""
 
-    def __init__(self, issuer: str, jwks: str | None = None, *, patience: float = _PATIENCE) -> None:
+    def __init__(
+        self, issuer: str, jwks: str | None = None, *, ca_file: Path | None = None, patience: float = _PATIENCE
+    ) -> None:
         """Raises UsageError unless what is fetched first is an https URL (http on this machine only)."""
         self._issuer, self._jwks, self._patience = issuer, jwks, patience
         _check_url(jwks or issuer)
-        self._client = open_client(CHOSEN, _TIMEOUT)
+        self._client = open_client(CHOSEN, _TIMEOUT, ca_file)
 
     async def fetch(self) -> bytes:
         """See the protocol."""
@@ -89,11 +91,11 @@ class HttpKeys:
         return bytes(body)
 
 
-def key_source(issuer: str, jwks: str | None) -> HttpKeys | KeyFile:
+def key_source(issuer: str, jwks: str | None, ca_file: Path | None = None) -> HttpKeys | KeyFile:
     """Where the keys are: at a URL, in a file, or (None) where the issuer's discovery document says."""
     if jwks is not None and "://" not in jwks:
         return KeyFile(Path(jwks))
-    return HttpKeys(issuer, jwks)
+    return HttpKeys(issuer, jwks, ca_file=ca_file)
 
 
 def _check_url(url: str) -> None:

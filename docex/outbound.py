@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import Path
 from typing import Final
 
 import httpcore
@@ -123,22 +125,40 @@ CHOSEN: Final = reach("any")
 """For what the node's own operator chose: services on private addresses are usual there."""
 
 
-def open_client(reach: Reach, timeout: httpx.Timeout) -> httpx.AsyncClient:
-    """A client that reaches nothing else: no redirects, no proxy, nothing from the environment."""
-    return httpx.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False, transport=_Transport(reach))
+def open_client(reach: Reach, timeout: httpx.Timeout, ca_file: Path | None = None) -> httpx.AsyncClient:
+    """A client that reaches nothing else: no redirects, no proxy, nothing from the environment.
+
+    Certificates have to be for the name (or address) in the URL, whatever address it was found at, and from a public
+    authority or one in ``ca_file`` (PEM).
+
+    Raises:
+        UsageError: there are no certificates in ``ca_file``.
+    """
+    transport = _Transport(reach, _tls(ca_file))
+    return httpx.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False, transport=transport)
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    context = httpx.create_ssl_context(trust_env=False)
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:  # an SSLError is one, too
+            raise UsageError(f"{ca_file} has no certificates that can be read (PEM): {error}") from None
+    return context
 
 
 class _Transport(httpx.AsyncHTTPTransport):
     """httpx's own, with a pool whose connections are made by `_Backend`."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: Reach, tls: ssl.SSLContext) -> None:
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)  # those of httpx
-        super().__init__(trust_env=False)
+        super().__init__(verify=tls, trust_env=False)
         # httpx has no argument for the backend. Should it rename this, nothing is connected to: better than unguarded.
         assert isinstance(self._pool, httpcore.AsyncConnectionPool)
         self._reach, self._backend = reach, _Backend(reach)
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(trust_env=False),
+            ssl_context=tls,
             max_connections=limits.max_connections,
             max_keepalive_connections=limits.max_keepalive_connections,
             keepalive_expiry=limits.keepalive_expiry,

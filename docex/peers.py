@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -33,8 +34,9 @@ class NodeRefused(DocexError):
 class HttpPeers:
     """Calls other nodes under the endpoints they published, within ``reach``. Redirects are not followed."""
 
-    def __init__(self, reach: Reach = PUBLIC) -> None:
-        self._client = open_client(reach, _TIMEOUT)
+    def __init__(self, reach: Reach = PUBLIC, *, ca_file: Path | None = None) -> None:
+        """Raises what `open_client` raises."""
+        self._client = open_client(reach, _TIMEOUT, ca_file)
 
     async def announce(self, endpoint: str, transfer: str) -> bool:
         """See the protocol."""

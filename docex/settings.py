@@ -66,6 +66,9 @@ class NodeSettings(BaseSettings):
         " by default public, and on a development chain any",
     )
     peer_schemes: str = Field("https,http", description="how other members' nodes may be called")
+    ca_file: Path | None = Field(
+        None, description="certificate authorities (PEM) that other nodes, issuer and TSA may have beside public ones"
+    )
     oidc_issuer: str | None = Field(None, description="OIDC issuer whose access tokens people may bring")
     oidc_audience: str | None = Field(None, min_length=1, description="what the tokens' aud has to name")
     oidc_jwks: str | None = Field(None, description="URL or file of the issuer's keys; by discovery by default")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -27,12 +28,12 @@ class TsaUnavailable(DocexError):
 class HttpTsa:
     """One time-stamping authority. Redirects are not followed."""
 
-    def __init__(self, url: str, *, patience: float = _PATIENCE) -> None:
+    def __init__(self, url: str, *, ca_file: Path | None = None, patience: float = _PATIENCE) -> None:
         """Raises UsageError unless the URL is http or https with a host. ``patience``: seconds for a whole call."""
         self._url, self._patience = url, patience
         self._shown = _without_secrets(url)
         self._calls = 0
-        self._client = open_client(CHOSEN, _TIMEOUT)
+        self._client = open_client(CHOSEN, _TIMEOUT, ca_file)
 
     async def timestamp(self, root: bytes) -> bytes:
         """See the protocol.

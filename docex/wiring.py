@@ -63,7 +63,7 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
     async with AsyncExitStack() as stack:
         tsa = None
         if settings.tsa is not None:
-            tsa = HttpTsa(settings.tsa)
+            tsa = HttpTsa(settings.tsa, ca_file=settings.ca_file)
             stack.push_async_callback(tsa.close)
         rpc = await stack.enter_async_context(Rpc(settings.rpc, chain_id=deployment.chain_id))
         await check_deployment(rpc, deployment)
@@ -76,7 +76,7 @@ async def running_node(settings: NodeSettings, passphrase: bytes) -> AsyncIterat
         reached(Failpoint.NODE_OWNED)
         blobs = _blobs(settings)
         stack.push_async_callback(blobs.close)
-        peers = HttpPeers(_reach(settings, deployment))
+        peers = HttpPeers(_reach(settings, deployment), ca_file=settings.ca_file)
         stack.push_async_callback(peers.close)
         calls = CallLimits(store, Rates(settings.rate_caller, settings.rate_address, settings.rate_member))
         stack.push_async_callback(calls.close)
@@ -124,7 +124,7 @@ def _access_tokens(settings: NodeSettings, stack: AsyncExitStack) -> AccessToken
         settings.oidc_roles,
         settings.oidc_folders_claim,
     )
-    source = key_source(settings.oidc_issuer, settings.oidc_jwks)
+    source = key_source(settings.oidc_issuer, settings.oidc_jwks, settings.ca_file)
     stack.push_async_callback(source.close)
     tokens = AccessTokens(rules, source)
     stack.push_async_callback(tokens.close)
