@@ -8,13 +8,17 @@ import pytest
 
 from docex.api.app import make_app
 from docex.api.permissions import NEEDS
+from docex.core import statement
 from docex.core.access import Role
+from docex.service.destinations import uri_of
 from docex.service.node import Node
 from tests.fixtures.paper_nodes import NewNode, deposited
+from tests.fixtures.problems import check_problem
 from tests.fixtures.statements import digest_of
 from tests.unit.api.conftest import TOKEN
 from tests.unit.api.routes import bearing, call, key_for, routes_of, stage
 
+PEOPLE = (Role.SUPPLIER, Role.RECIPIENT, Role.AUDITOR)
 PATTERN = re.compile(r"\{(\w+)(:path)?\}")
 UNKNOWN = {"transfer": digest_of("x"), "digest": digest_of("x"), "key": "0" * 16, "path": "none/here"}
 MALFORMED = ["x", "sha256:", "sha256:" + "G" * 64, digest_of("x").upper(), "%00", "%ff%fe", "%ed%a0%80", "a" * 3000]
@@ -67,6 +71,57 @@ async def test_ids_that_are_not_here_show_nothing_on_any_route(url: str, node: N
                     answer.text[:300],
                 )
                 assert b"the maker's own" not in answer.content
+
+
+async def test_ids_of_another_caller_of_this_node_show_no_more_than_unknown_ones(
+    url: str, client: httpx.AsyncClient, node: Node, maker: Node
+) -> None:
+    """Two people at one node, each kept to a folder, and one of them knows all ids of the other."""
+    it = await stage(node, maker)
+    with_key = {route for route in NEEDS if "{key}" in route[1]}
+    members = {route for route, needed in NEEDS.items() if needed is None}
+    theirs = {
+        "transfer": [it.sent.id],
+        "digest": [it.document.statement, it.document.digest, it.sent.id],
+        "path": [it.document.path],
+    }
+    await client.put("/documents/others/theirs", content=b"x")
+    before = await node.store.counts()
+    async with bearing(url, await key_for(node, *PEOPLE, folders=["lots/18"])) as other:
+        for method, route in sorted({each for each in NEEDS if "{" in each[1]} - with_key - members):
+            (name, _), *_ = PATTERN.findall(route)
+            for value in theirs[name]:
+                answers = []
+                for each in (value, UNKNOWN[name]):
+                    path = PATTERN.sub(lambda _, each=each: each, route)  # type: ignore[misc]
+                    answer = await other.request(method, path, content=b"new" if method in ("PUT", "POST") else b"")
+                    answers.append((answer.status_code, answer.text.replace(each, "the id")))
+                assert answers[0] == answers[1], (method, route)
+                assert answers[0][0] == 404, (method, route, answers)
+        said = statement.parse(it.incoming_token).issuer
+        for path, wanted in (
+            ("/api/v1/transfers", {"documents": [it.document.path], "to": [said]}),
+            ("/api/v1/transfers", {"documents": [it.document.digest], "to": [said]}),
+            ("/api/v1/revocations", {"statement": it.document.statement, "reason": "x"}),
+            ("/transfers", {"from": uri_of(node.account), "to": uri_of(said), "document": f"/{it.document.path}"}),
+        ):
+            check_problem(await other.post(path, json=wanted), 404, "not_found")
+        digits = it.document.digest.removeprefix("sha256:")
+        for query in (digits + "&by_hash=true", "a.pdf", "theirs"):
+            assert it.document.path not in (await other.get(f"/search?query={query}")).text
+        for lists in ("/transfers", "/api/v1/transfers", "/documents", "/api/v1/documents"):
+            answer = await other.get(lists)
+            assert answer.status_code == 200
+            assert it.sent.id not in answer.text
+            assert "a.pdf" not in answer.text
+    assert await node.store.counts() == before
+
+
+async def test_who_does_not_manage_keys_ends_nobody_s(url: str, node: Node, maker: Node) -> None:
+    it = await stage(node, maker)
+    async with bearing(url, await key_for(node, *PEOPLE)) as other:
+        check_problem(await other.delete(f"/api/v1/keys/{it.key_id}"), 403, "forbidden")
+    assert [each.revoked for each in await node.store.api_keys() if each.id == it.key_id] == [None]
 
 
 @pytest.mark.parametrize("name", ESCAPES)
