@@ -130,4 +130,4 @@ def test_a_file_without_authorities_is_told_at_once(tmp_path: Path, content: byt
         lambda **given: HttpTsa("https://a", **given),
     ):
         with pytest.raises(UsageError, match="has no certificates that can be read"):
-            make(ca_file=path)  # type: ignore[operator]
+            make(ca_file=path)
