@@ -14,9 +14,11 @@ from typer.core import TyperGroup
 from docex.cli import output
 from docex.cli.client import DEFAULT_NODE, NodeClient, NodeOption, TokenOption, connect
 from docex.cli.options import Json
+from docex.errors import DocexError
 
-ENDED = ("accepted", "rejected", "expired")
+ENDED = ("accepted", "rejected", "expired", "withheld")
 _INTERVAL = 0.5
+_AWAY = ("node_unavailable", "database_unavailable", "too_many_calls")
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The transfer's id, sha256:….")]
 
@@ -90,13 +92,12 @@ def watch(
 ) -> None:
     """Follow transfers until each addressee has accepted or rejected them, or their time ran out.
 
-    Ends with 0 when all have accepted, else with 1.
+    Ends with 0 when all have accepted, else with 1. Where your node goes away meanwhile, it is waited for.
     """
     seen: dict[tuple[str, str], dict[str, Any]] = {}
     with connect(node, token_file) as client, _Bars(shown=not as_json) as bars:
         while True:
-            views = [client.json("GET", f"transfers/{quote(each)}") for each in transfer_ids]
-            for view in views:
+            for view in _look(client, transfer_ids, first=not seen):
                 for delivery in view["deliveries"]:
                     bars.show(view, delivery)
                     key = view["id"], partner(view, delivery)
@@ -107,6 +108,21 @@ def watch(
             time.sleep(_INTERVAL)
     if any(each["state"] != "accepted" for each in seen.values()):
         raise typer.Exit(1)
+
+
+def _look(client: NodeClient, transfer_ids: list[str], *, first: bool) -> list[dict[str, Any]]:
+    """The transfers as they stand; a node that went away since the first look may come back."""
+    told = False
+    while True:
+        try:
+            return [client.json("GET", f"transfers/{quote(each)}") for each in transfer_ids]
+        except DocexError as error:
+            if first or error.code not in _AWAY:
+                raise
+            if not told:
+                output.note(f"{error}: still watching")
+            told = True
+        time.sleep(4 * _INTERVAL)
 
 
 def _tell(view: dict[str, Any], delivery: dict[str, Any], before: dict[str, Any] | None, as_json: bool) -> None:

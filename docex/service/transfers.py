@@ -44,6 +44,8 @@ from storage import BlobReader, StorageError
 MAX_ADDRESSEES = 100
 UNDER_WAY_WAIT = 5.0
 """Seconds until a packet is brought again whose last upload still counts as under way, as after a cut."""
+NOTED_EVERY = 1.0
+"""Seconds between two notes of how far a packet is."""
 _CHUNK = 1 << 20
 
 
@@ -280,12 +282,12 @@ async def _send(node: Node, transfer: StoredTransfer, account: str, endpoint: st
 async def _told(
     node: Node, transfer_id: str, account: str, chunks: AsyncIterator[bytes], sent: int
 ) -> AsyncIterator[bytes]:
-    """The same chunks; how far they are is noted about once a second."""
+    """The same chunks; how far they are is noted now and then."""
     noted = time.monotonic()
     async for chunk in chunks:
         yield chunk
         sent += len(chunk)
-        if time.monotonic() - noted > 1:
+        if time.monotonic() - noted > NOTED_EVERY:
             await node.store.set_sent(transfer_id, account, sent)
             noted = time.monotonic()
 

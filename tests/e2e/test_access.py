@@ -9,13 +9,13 @@ from pathlib import Path
 from tests.fixtures.network import Join, StartNode
 
 
-async def docex(url: str, token: str, *words: str, code: int = 0) -> str:
-    """Standard output, or standard error of a call that is refused."""
+async def docex(url: str, token: str, *words: str, code: int = 0, output: bool = False) -> str:
+    """Standard output; of a call that is refused standard error, unless told otherwise."""
     environment = os.environ | {"DOCEX_NODE": url, "DOCEX_API_TOKEN": token, "DOCEX_API_TOKEN_FILE": ""}
     command = [sys.executable, "-m", "docex.cli", *words]
     done = await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, text=True, timeout=90)
     assert done.returncode == code, done.stdout + done.stderr
-    return str(done.stderr if code else done.stdout).strip()
+    return str(done.stderr if code and not output else done.stdout).strip()
 
 
 async def test_a_supplier_and_an_auditor_each_with_a_key(join: Join, start_node: StartNode, tmp_path: Path) -> None:

@@ -51,8 +51,9 @@ def telling(answers: dict[str, list[Any]]) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             left = answers[unquote(self.path).removeprefix("/api/v1/")]
-            body = json.dumps(left.pop(0) if len(left) > 1 else left[0]).encode()
-            self.send_response(200)
+            answer = left.pop(0) if len(left) > 1 else left[0]
+            body = json.dumps(answer).encode()
+            self.send_response(answer.get("status", 200))
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
             self.end_headers()
@@ -132,11 +133,31 @@ def test_watch_tells_each_change_and_ends_with_0_when_all_have_accepted() -> Non
     ]
 
 
-@pytest.mark.parametrize("end", ["rejected", "expired"])
+@pytest.mark.parametrize("end", ["rejected", "expired", "withheld"])
 def test_watch_ends_with_1_when_one_is_rejected_or_expired(end: str) -> None:
     with telling({f"transfers/{ID}": [view("accepted", "pending"), view("accepted", end)]}) as url:
         result = call(url, "watch", ID)
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (1, f"{ID} eip155:1:0x1: {end}")
+
+
+def failing(code: str) -> dict[str, Any]:
+    return {"type": f"urn:docex:problem:{code}", "status": 503, "detail": "not now"}
+
+
+def test_watch_waits_for_a_node_that_goes_away_meanwhile() -> None:
+    away = [failing("database_unavailable")] * 2
+    with telling({f"transfers/{ID}": [view("pending"), *away, view("accepted")]}) as url:
+        result = call(url, "watch", ID)
+    assert (result.exit_code, result.stderr) == (0, "not now: still watching\n")
+    assert [each.rpartition(": ")[2] for each in result.stdout.splitlines()] == ["pending", "accepted"]
+
+
+def test_watch_ends_where_there_is_no_node_or_no_such_transfer_any_more() -> None:
+    with telling({f"transfers/{ID}": [failing("database_unavailable")]}) as url:
+        failure(call(url, "watch", ID), "database_unavailable", 1)
+    with telling({f"transfers/{ID}": [view("pending"), failing("not_found")]}) as url:
+        result = call(url, "watch", ID)
+    assert (result.exit_code, result.stderr) == (1, "error[not_found]: not now\n")
 
 
 def test_watch_prints_json_lines_with_the_bytes_sent() -> None:
