@@ -46,6 +46,6 @@ def describe(error: Exception) -> tuple[str, str, int]:
 
 
 def _usage(error: typer.TyperException) -> str:
-    message = error.format_message()
+    message = error.format_message().replace(": Value error, ", ": ")  # words of a library that parses options
     context = getattr(error, "ctx", None)
     return f"{message} (see {context.command_path} --help)" if message and context is not None else message

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 from typer.core import TyperGroup
@@ -14,9 +14,10 @@ from typer.core import TyperGroup
 from docex.cli import output
 from docex.cli.client import DEFAULT_NODE, NodeClient, NodeOption, TokenOption, connect
 from docex.cli.options import Json
-from docex.errors import DocexError
+from docex.errors import DocexError, UsageError
 
 ENDED = ("accepted", "rejected", "expired", "withheld")
+_ID = re.compile("sha256:[0-9a-f]{64}")
 _INTERVAL = 0.5
 _AWAY = ("node_unavailable", "database_unavailable", "too_many_calls")
 
@@ -63,12 +64,19 @@ def list_command(node: NodeOption = DEFAULT_NODE, token_file: TokenOption = None
         output.table(rows, indent="")
 
 
+def _checked(transfer_id: str) -> str:
+    """A transfer's id. Raises UsageError where it can't be one."""
+    if not _ID.fullmatch(transfer_id):
+        raise UsageError(f"{transfer_id[:80]!a} is no transfer's id (sha256:…): `docex transfers list` shows them")
+    return transfer_id
+
+
 def show(
     transfer_id: IdArgument, node: NodeOption = DEFAULT_NODE, token_file: TokenOption = None, as_json: Json = False
 ) -> None:
     """Show one transfer: where it stands with each addressee, and what became of it step by step."""
     with connect(node, token_file) as client:
-        view = client.json("GET", f"transfers/{quote(transfer_id)}")
+        view = client.json("GET", f"transfers/{_checked(transfer_id)}")
         show_view(view, as_json)
         if not as_json:
             _show_history(client, view)
@@ -95,9 +103,10 @@ def watch(
     Ends with 0 when all have accepted, else with 1. Where your node goes away meanwhile, it is waited for.
     """
     seen: dict[tuple[str, str], dict[str, Any]] = {}
+    wanted = [_checked(each) for each in transfer_ids]
     with connect(node, token_file) as client, _Bars(shown=not as_json) as bars:
         while True:
-            for view in _look(client, transfer_ids, first=not seen):
+            for view in _look(client, wanted, first=not seen):
                 for delivery in view["deliveries"]:
                     bars.show(view, delivery)
                     key = view["id"], partner(view, delivery)
@@ -115,7 +124,7 @@ def _look(client: NodeClient, transfer_ids: list[str], *, first: bool) -> list[d
     told = False
     while True:
         try:
-            return [client.json("GET", f"transfers/{quote(each)}") for each in transfer_ids]
+            return [client.json("GET", f"transfers/{each}") for each in transfer_ids]
         except DocexError as error:
             if first or error.code not in _AWAY:
                 raise

@@ -42,7 +42,7 @@ from keys import Unwrapper
 from storage import BlobReader, StorageError
 
 MAX_ADDRESSEES = 100
-UNDER_WAY_WAIT = 5.0
+UNDER_WAY_WAIT = 1.0
 """Seconds until a packet is brought again whose last upload still counts as under way, as after a cut."""
 NOTED_EVERY = 1.0
 """Seconds between two notes of how far a packet is."""

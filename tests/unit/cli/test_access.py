@@ -66,6 +66,7 @@ def test_what_can_not_be_meant_is_not_sent(words: tuple[str, ...], code: str, st
     assert "5ecre7" not in result.output
     assert "node_unavailable" not in result.stderr
     assert code == "usage" or f"error[{code}]" in result.stderr
+    assert "Value error" not in result.stderr
 
 
 def test_the_node_s_refusals_are_shown(url: str) -> None:

@@ -160,6 +160,12 @@ def test_watch_ends_where_there_is_no_node_or_no_such_transfer_any_more() -> Non
     assert (result.exit_code, result.stderr) == (1, "error[not_found]: not now\n")
 
 
+@pytest.mark.parametrize("command", ["show", "watch"])
+@pytest.mark.parametrize("wrong", ["lots/17/a.pdf", ID[:-1], ID.upper(), "sha256:../keys"])
+def test_what_is_no_transfer_s_id_is_told_without_a_node(command: str, wrong: str) -> None:
+    assert "is no transfer's id" in failure(call("http://127.0.0.1:1", command, wrong), "usage", 2)
+
+
 def test_watch_prints_json_lines_with_the_bytes_sent() -> None:
     views = [view("pending", sent=sent) for sent in (0, 400, 400)] + [view("accepted", sent=1000)]
     with telling({f"transfers/{ID}": views}) as url:
