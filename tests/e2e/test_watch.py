@@ -22,8 +22,6 @@ from tests.fixtures.proxy import running_cutter
 from tests.fixtures.statements import digest_of
 from tests.fixtures.stores import DATA
 
-pytestmark = pytest.mark.xdist_group("exchange")
-
 PART = 1 << 20
 CONTENT = DATA[: 4 << 20]
 
