@@ -5,7 +5,7 @@ databases (SQLite with ``synchronous=FULL``, PostgreSQL with ``fsync``) and a fo
 clients run in this process, on the same machine. Two processes are two of `docex serve` on one database and one folder.
 
     --only deposits,transfers,large   some of it
-    --soak SECONDS                    deposits and transfers for so long; memory of every process at intervals
+    --soak SECONDS --rate 5 2         5 deposits and 2 transfers a second; memory of every process each minute
 
 What lists, searches and proofs cost with 1,000 to 1,000,000 documents: ``python -m benchmarks.growth``.
 """
@@ -17,10 +17,11 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import linear_regression
 
 from benchmarks.durable_postgres import postgres_server
 from benchmarks.load import Connection, Took, connected, document, load
@@ -105,28 +106,28 @@ async def stage(server: Postgres | None) -> AsyncIterator[Stage]:
             made.end()
 
 
-async def deposits(member: Member, seconds: float) -> Took:
+async def deposits(member: Member, seconds: float, rate: float | None = None) -> Took:
     """Deposits of 100 KB, each under a path of its own, in folders of a hundred."""
 
     async def deposit(connection: Connection, number: int) -> None:
         await connection.call("PUT", f"/api/v1/documents/lot-{number // 100}/{number}.pdf", document())
 
-    return await load(member.urls, CLIENTS, seconds, deposit)
+    return await load(member.urls, CLIENTS, seconds, deposit, rate)
 
 
-async def transfers(sender: Member, recipient: Member, seconds: float, folder: str = "sent") -> Took:
+async def transfers(sender: Member, recipient: Member, seconds: float, rate: float | None = None) -> Took:
     """Deposited, transferred, and until the recipient's receipt is here."""
     to = [recipient.organisation.account]
 
     async def transfer(connection: Connection, number: int) -> None:
-        path = f"{folder}-{number // 100}/{number}.pdf"
+        path = f"sent-{number // 100}/{number}.pdf"
         await connection.call("PUT", f"/api/v1/documents/{path}", document())
         made = await connection.json("POST", "/api/v1/transfers", {"documents": [path], "to": to})
         while made["deliveries"][0]["state"] != "accepted":
             await asyncio.sleep(0.1)
             made = await connection.json("GET", f"/api/v1/transfers/{made['id']}")
 
-    return await load(sender.urls, 2 * CLIENTS, seconds, transfer)
+    return await load(sender.urls, 2 * CLIENTS, seconds, transfer, rate)
 
 
 class Endless:
@@ -171,12 +172,34 @@ async def large(member: Member, folder: Path) -> None:
     print(f": upload {sealed / up:.2f}x, download {sealed / down:.2f}x of sealing")
 
 
-async def soak(sender: Member, recipient: Member, seconds: float) -> None:
-    """Transfer for so long, and show the memory at ten moments: after the first few it has to be flat."""
-    for moment in range(10):
-        took = await transfers(sender, recipient, seconds / 10, f"soak-{moment}")
-        memory = f"{in_mib(sender.memory())}, {in_mib(recipient.memory())}"
-        print(f"  {(moment + 1) * seconds / 10:>6.0f} s: {took}; memory {memory}", flush=True)
+async def soak(sender: Member, recipient: Member, seconds: float, rates: Sequence[float]) -> None:
+    """Deposit and transfer steadily, and show the memory each minute: after the first ten it has to be flat."""
+    samples: list[tuple[float, list[int]]] = []
+    begin = time.perf_counter()
+
+    async def look() -> None:
+        while True:
+            minutes = (time.perf_counter() - begin) / 60
+            samples.append((minutes, sender.memory() + recipient.memory()))
+            print(f"  {minutes:>6.1f} min: {in_mib(samples[-1][1])}{growth(samples)}", flush=True)
+            await asyncio.sleep(60)
+
+    looking = asyncio.create_task(look())
+    deposit, transfer = await asyncio.gather(
+        deposits(sender, seconds, rates[0]), transfers(sender, recipient, seconds, rates[1])
+    )
+    looking.cancel()
+    print(f"  deposits: {deposit}\n  transfers: {transfer}", flush=True)
+
+
+def growth(samples: list[tuple[float, list[int]]]) -> str:
+    """How memory has grown since the tenth minute: the slope of a line through it, for each process."""
+    late = [(minutes / 60, memory) for minutes, memory in samples if minutes >= 10]
+    if len(late) < 5:
+        return ""
+    hours = [each for each, _ in late]
+    slopes = [linear_regression(hours, [memory[n] / MIB for _, memory in late]).slope for n in range(len(late[0][1]))]
+    return "; MiB an hour: " + ", ".join(f"{each:+.1f}" for each in slopes)
 
 
 def in_mib(sizes: list[int]) -> str:
@@ -199,7 +222,7 @@ async def run(name: str, server: Postgres | None, processes: int, wanted: argpar
         if "transfers" in only or wanted.soak:
             recipient = await made.member("recipient", processes)
         if wanted.soak:
-            await soak(sender, recipient, wanted.soak)
+            await soak(sender, recipient, wanted.soak, wanted.rate)
         elif "transfers" in only:
             print(f"  transfers: {await transfers(sender, recipient, wanted.seconds)}")
             print(f"  memory of sender and recipient, at most: {in_mib(sender.memory('VmHWM'))}", end=", ")
@@ -218,6 +241,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--soak", type=float, metavar="SECONDS", help="show memory under load for so long")
+    parser.add_argument(
+        "--rate", type=float, nargs=2, default=(5.0, 2.0), help="of a soak: deposits, transfers a second"
+    )
     parser.add_argument("--only", default="deposits,transfers,large")
     parser.add_argument("--database", choices=["sqlite", "postgres"], help="only this one")
     parser.add_argument("--processes", type=int, help="only this number")

@@ -1,7 +1,8 @@
 """What lists, searches and proofs cost as documents become more. ``python -m benchmarks.growth [--most 1000000]``.
 
-The node's own store on both databases; the rows are made in the database, 10,000 statements to a batch, a hundred
-documents to a folder. Each figure is the median of some calls, in milliseconds.
+The node's own store on both databases; the rows are made in the database: 10,000 statements to a batch, a hundred
+documents to a folder, a transfer for every tenth document. Figures are the median and the 99th percentile of some
+calls, in milliseconds.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -20,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from benchmarks.durable_postgres import postgres_server
 from docex.core import merkle
+from docex.core.access import EVERYTHING, Folders
 from docex.core.state import BatchState
 from docex.db.engine import make_engine, upgrade
 from docex.db.store import SqlStore
@@ -28,7 +31,9 @@ from tests.fixtures.statements import document_statement, stored_document
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 BATCH = 10_000
-CALLS = 15
+CALLS = 100
+SLOW = "all"
+"""How what reads everything is called: it is measured a few times only."""
 
 _NUMBERS = {
     "sqlite": "WITH RECURSIVE n(i) AS (SELECT :first UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :last) ",
@@ -39,39 +44,47 @@ _NAME = {
     "sqlite": "printf('lots/%06d/%08d.pdf', i / 100, i)",
     "postgresql": "'lots/' || lpad((i / 100)::text, 6, '0') || '/' || lpad(i::text, 8, '0') || '.pdf'",
 }
+_COLUMNS = "path, version, newest, statement, digest, size, media_type, kind, issuer, blob, entry, created"
+
+
+def rows_to_add(kind: str) -> list[str]:
+    """What adds documents ``:first`` to ``:last``, all of them anchored, and the transfers of some."""
+    numbers, name, no, yes = _NUMBERS[kind], _NAME[kind], *(("0", "1") if kind == "sqlite" else ("false", "true"))
+    said, digest, sent = (
+        f"'sha256:' || {_HEX[kind].format(plus)}" for plus in ("", " + 1000000000000", " + 2000000000000")
+    )
+    account, tenth = "'eip155:1:0x0'", "FROM n WHERE i % 10 = 0"
+    hexadecimal = _HEX[kind].format("")
+    added = {
+        "batches (number, root, size, state, created)": f"SELECT i / {BATCH} + 1, :root, {BATCH}, 'final', 1"
+        f" FROM n WHERE i % {BATCH} = 0",
+        "statements (digest, token, type, issuer, created, batch, leaf)": f"SELECT {said}, 'e30.e30.' || {hexadecimal},"
+        f" 'document', {account}, 1, i / {BATCH} + 1, i % {BATCH} FROM n",
+        f"documents ({_COLUMNS})": f"SELECT {name}, 1, {yes}, {said}, {digest}, 100000, 'application/pdf', 'other',"
+        f" {account}, 'documents/' || {name}, {name}, 1 FROM n",
+        "statements (digest, token, type, issuer, created)": f"SELECT {sent}, 'e30.e30.', 'transfer', {account}, 1"
+        f" {tenth}",
+        "transfers (id, direction, peer, packet, size, created, fair)": f"SELECT {sent}, 'sent', {account}, {sent},"
+        f" 100000, i, {no} {tenth}",
+        "transfer_documents (transfer, position, statement)": f"SELECT {sent}, 0, {said} {tenth}",
+        "deliveries (transfer, account, position, state, attempts, sent, updated)": f"SELECT {sent}, {account}, 0,"
+        f" 'accepted', 1, 100000, 1 {tenth}",
+    }
+    return [f"INSERT INTO {into} {numbers} {values}" for into, values in added.items()]
 
 
 async def fill(engine: AsyncEngine, first: int, last: int) -> None:
-    """Add documents ``first`` to ``last``, all of them anchored, and have the database look at what it has."""
+    """Add documents ``first`` to ``last``, and have the database look at what it has."""
     kind = engine.dialect.name
-    numbers, name = _NUMBERS[kind], _NAME[kind]
-    said, digest = (f"'sha256:' || {_HEX[kind].format(plus)}" for plus in ("", " + 1000000000000"))
-    into = f"INSERT INTO batches (number, root, size, state, created) {numbers}"
-    batches = f"{into} SELECT i + 1, :root, {BATCH}, 'final', 1 FROM n"
-    columns = "sequence, digest, token, type, issuer, created, batch, leaf"
-    into = f"INSERT INTO statements ({columns}) {numbers}"
-    statements = (
-        f"{into} SELECT i + 1, {said}, 'e30.e30.' || {_HEX[kind].format('')}, 'document', 'eip155:1:0x0', 1,"
-        f" i / {BATCH} + 1, i % {BATCH} FROM n"
-    )
-    columns = "path, version, newest, statement, digest, size, media_type, kind, issuer, blob, entry, created"
-    into = f"INSERT INTO documents (number, {columns}) {numbers}"
-    documents = (
-        f"{into} SELECT i + 1, {name}, 1, {'1' if kind == 'sqlite' else 'true'}, {said}, {digest}, 100000,"
-        f" 'application/pdf', 'other', 'eip155:1:0x0', 'documents/' || {name}, {name}, 1 FROM n"
-    )
-    async with engine.begin() as connection:
-        done, needed = -(-first // BATCH), -(-last // BATCH)
-        if done < needed:
-            await connection.execute(text(batches), {"first": done, "last": needed, "root": bytes(32)})
-        for statement in (statements, documents):
-            await connection.execute(text(statement), {"first": first, "last": last})
-        if kind == "postgresql":  # rows with numbers of our own leave the sequences behind
-            for table, column in (("statements", "sequence"), ("documents", "number"), ("batches", "number")):
-                await connection.execute(
-                    text(f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), {last + 1})")
-                )
-        await connection.execute(text("ANALYZE"))
+    for start in range(first, last, BATCH):
+        async with engine.begin() as connection:
+            for statement in rows_to_add(kind):
+                values = {"first": start, "last": min(last, start + BATCH), "root": bytes(32)}
+                used = {name: value for name, value in values.items() if f":{name}" in statement}
+                await connection.execute(text(statement), used)
+    async with engine.connect() as connection:
+        automatic = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await automatic.execute(text("ANALYZE" if kind == "sqlite" else "VACUUM ANALYZE"))
 
 
 def work(store: SqlStore, count: int) -> dict[str, Callable[[int], Awaitable[object]]]:
@@ -85,6 +98,9 @@ def work(store: SqlStore, count: int) -> dict[str, Callable[[int], Awaitable[obj
 
     def digest(which: int) -> str:
         return f"sha256:{which:064x}"
+
+    def kept(call: int) -> Folders:
+        return Folders(tuple(f"lots/{number(call + each) // 100:06}" for each in range(3)))
 
     async def proof(call: int) -> None:
         stored = await store.statement(digest(number(call)))
@@ -101,41 +117,58 @@ def work(store: SqlStore, count: int) -> dict[str, Callable[[int], Awaitable[obj
         said = document_statement(f"new/{count}/{call}")
         await store.add_document(stored_document(said), [said])
 
+    async def search(wanted: str, least: int, within: Folders = EVERYTHING) -> None:
+        assert len((await store.search(wanted, "", 100, within)).documents) >= least
+
     return {
         "a document by its path": lambda call: store.document(path(number(call))),
         "first page of all, 100": lambda _: store.documents("", "", 100),
         "a page far into it": lambda call: store.documents("", path(count * 9 // 10 + call % 10), 100),
         "a folder of 100": lambda call: store.documents(f"lots/{number(call) // 100:06}", "", 100),
         "that folder's entries": lambda call: store.entries(f"lots/{number(call) // 100:06}", 0, 100),
-        "search by digest": lambda call: store.document_by_digest(digest(number(call) + 1_000_000_000_000)),
-        "search by a part of the path": lambda call: store.search(f"{number(call):08}.pdf", "", 100),
+        "first page, kept to 3 folders": lambda call: store.documents("", "", 100, kept(call)),
+        "search by a name": lambda call: search(f"{number(call):08}.pdf", 1),
+        "search by 5 characters of it": lambda call: search(f"{number(call):08}"[3:], 1),
+        "search by a folder's name": lambda call: search(f"lots/{number(call) // 100:06}/", 100),
+        "search for what all have": lambda _: search("pdf", 100),
+        "search for what none has": lambda _: search("cert", 0),
+        "search for 2 characters none has": lambda _: search("ce", 0),
+        "search, kept to 3 folders": lambda call: search("pdf", 100, kept(call)),
+        "search by hash": lambda call: store.documents_with(digest(number(call) + 1_000_000_000_000), "", 100),
+        "search by a hash none has": lambda call: store.documents_with(digest(3_000_000_000_000 + call), "", 100),
         "what a proof is made of": proof,
+        "newest 100 transfers": lambda _: store.transfers(None, None, 100),
+        "100 transfers far behind": lambda call: store.transfers(None, (count // 10 + call, ""), 100),
+        "transfers, kept to 3 folders": lambda call: store.transfers(None, None, 100, kept(call)),
         "batches that are under way": lambda _: store.batches(BatchState.SEALED),
         "a deposit's transaction": deposit,
+        "all figures (`/metrics`)": lambda _: store.figures("eip155:1:0x1"),
         "all counts (`docex fsck`)": lambda _: store.counts(),
     }
 
 
-async def measure(url: str, most: int) -> dict[str, list[float]]:
-    """Milliseconds for each sort of work, with ever more documents."""
+async def measured(call: Callable[[int], Awaitable[object]], calls: int) -> str:
+    """The median and the 99th percentile of some calls."""
+    took = []
+    for attempt in range(calls):
+        begin = time.perf_counter()
+        await call(attempt)
+        took.append((time.perf_counter() - begin) * 1000)
+    return f"{statistics.median(took):.1f} / {sorted(took)[min(calls - 1, calls * 99 // 100)]:.1f}"
+
+
+async def measure(url: str, most: int) -> dict[str, list[str]]:
+    """Milliseconds for each sort of work, with ever more documents: the median and the 99th percentile."""
     await upgrade(url)
     engine = make_engine(url)
-    store, took, had = SqlStore(engine), dict[str, list[float]](), 0
+    store, took, had = SqlStore(engine), dict[str, list[str]](), 0
     try:
         for count in (size for size in SIZES if size <= most):
             await fill(engine, had, count)
             had = count
             for name, call in work(store, count).items():
-                seconds = []
-                for attempt in range(CALLS if name[:3] != "all" else 3):
-                    begin = time.perf_counter()
-                    await call(attempt)
-                    seconds.append(time.perf_counter() - begin)
-                took.setdefault(name, []).append(statistics.median(seconds) * 1000)
-            async with engine.begin() as connection:  # the new ones must not be in the way of the next
-                for table in ("documents", "statements"):
-                    column = "number" if table == "documents" else "sequence"
-                    await connection.execute(text(f"DELETE FROM {table} WHERE {column} > {count}"))
+                took.setdefault(name, []).append(await measured(call, CALLS if name[:3] != SLOW else 5))
+            print(f"  {engine.dialect.name}: {count:,} done", file=sys.stderr, flush=True)
     finally:
         await engine.dispose()
     return took
@@ -155,10 +188,10 @@ def main() -> None:
                 path = Path(folder) / "docex.db"
                 url = running.url(running.create()) if running else f"sqlite+aiosqlite:///{path}"
                 took = asyncio.run(measure(url, wanted.most))
-            print(f"| {name}: ms with | " + " | ".join(f"{size:,}" for size in sizes) + " |")
+            print(f"| {name}: median / p99, ms, with | " + " | ".join(f"{size:,}" for size in sizes) + " |")
             print("|---" * (len(sizes) + 1) + "|")
             for work_name, figures in took.items():
-                print(f"| {work_name} | " + " | ".join(f"{each:.1f}" for each in figures) + " |", flush=True)
+                print(f"| {work_name} | " + " | ".join(figures) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -94,8 +94,11 @@ class Took:
 Work = Callable[[Connection, int], Awaitable[object]]
 
 
-async def load(urls: list[str], clients: int, seconds: float, work: Work) -> Took:
-    """Have clients work on connections of their own, spread over the URLs, one piece after the other, for so long."""
+async def load(urls: list[str], clients: int, seconds: float, work: Work, rate: float | None = None) -> Took:
+    """Have clients work on connections of their own, spread over the URLs, one piece after the other, for so long.
+
+    With a ``rate``, that many pieces are begun a second, as long as the clients keep up with it.
+    """
     took, numbers = Took(), iter(range(1 << 60))
     begin = time.perf_counter()
 
@@ -105,7 +108,15 @@ async def load(urls: list[str], clients: int, seconds: float, work: Work) -> Too
                 await work(connection, next(numbers))
                 took.each.append(time.perf_counter() - start)
 
-    await asyncio.gather(*(client(number) for number in range(clients)))
+    async def steady_client(rate: float) -> None:
+        while (piece := next(numbers)) / rate < seconds:
+            await asyncio.sleep(begin + piece / rate - time.perf_counter())
+            start = time.perf_counter()
+            async with connected(urls[piece % len(urls)]) as connection:  # kept, it would be closed meanwhile
+                await work(connection, piece)
+            took.each.append(time.perf_counter() - start)
+
+    await asyncio.gather(*(client(number) if rate is None else steady_client(rate) for number in range(clients)))
     took.seconds = time.perf_counter() - begin
     return took
 
