@@ -31,7 +31,7 @@ def fsck(
         bool, typer.Option("--repair", help="Make again what can be derived; remove packets that nothing names.")
     ] = False,
     ledger: Annotated[
-        bool, typer.Option("--ledger", help="Ask the Notary for each batch's anchor, too (--rpc or DOCEX_RPC).")
+        bool, typer.Option("--ledger", help="Ask the Notary for anchors and revocations, too (--rpc or DOCEX_RPC).")
     ] = False,
     keystore: Annotated[Path | None, typer.Option("--keystore", metavar="DIR", help="The member's keystore.")] = None,
     rpc: Annotated[str | None, typer.Option("--rpc", metavar="URL", help="JSON-RPC URL of a ledger node.")] = None,

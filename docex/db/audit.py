@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Select, String, case, func, literal, or_, select, tuple_, union, update
 
+from docex.core.claims import Revocation
 from docex.core.state import (
     Batch,
     DeliveryState,
@@ -213,6 +214,43 @@ class AuditTables(Tables):
         async with self._reading() as session:
             return [(row.transfer, row.account) for row in await session.execute(query)]
 
+    async def unreturned(self, after: tuple[str, str], limit: int) -> Sequence[tuple[str, str]]:
+        """See the protocol."""
+        key = literal("return:", String) + DeliveryRow.transfer
+        query = self._deliveries(after, limit).where(
+            TransferRow.direction == Direction.RECEIVED,
+            DeliveryRow.receipt.is_not(None),
+            DeliveryRow.returned.is_(False),
+            ~select(JobRow.key).where(JobRow.key == key).exists(),
+        )
+        async with self._reading() as session:
+            return [(row.transfer, row.account) for row in await session.execute(query)]
+
+    async def unexpired(self, after: tuple[str, str], limit: int) -> Sequence[tuple[str, str]]:
+        """See the protocol."""
+        key = literal("expire:", String) + DeliveryRow.transfer
+        query = self._deliveries(after, limit).where(
+            TransferRow.direction == Direction.SENT,
+            TransferRow.expires.is_not(None),
+            DeliveryRow.state.in_([DeliveryState.PENDING, DeliveryState.RECEIVED, DeliveryState.DELIVERED]),
+            ~select(JobRow.key).where(JobRow.key == key).exists(),
+        )
+        async with self._reading() as session:
+            return [(row.transfer, row.account) for row in await session.execute(query)]
+
+    async def unrecorded(self, after: str, limit: int) -> Sequence[tuple[str, str]]:
+        """See the protocol."""
+        key = literal("revoke:", String) + StatementRow.takes_back
+        query = (
+            select(StatementRow.digest, StatementRow.takes_back)
+            .where(StatementRow.type == Revocation.TYPE, StatementRow.digest > after)
+            .where(StatementRow.takes_back.is_not(None), ~select(JobRow.key).where(JobRow.key == key).exists())
+            .order_by(StatementRow.digest)
+            .limit(limit)
+        )
+        async with self._reading() as session:
+            return [(digest, revoked) for digest, revoked in await session.execute(query) if revoked is not None]
+
     def _deliveries(self, after: tuple[str, str], limit: int) -> Select[str, str]:
         return (
             select(DeliveryRow.transfer, DeliveryRow.account)
@@ -221,6 +259,11 @@ class AuditTables(Tables):
             .order_by(DeliveryRow.transfer, DeliveryRow.account)
             .limit(limit)
         )
+
+    async def jobs_among(self, keys: Sequence[str]) -> Sequence[str]:
+        """See the protocol."""
+        async with self._reading() as session:
+            return list(await session.scalars(select(JobRow.key).where(JobRow.key.in_(keys))))
 
     async def jobs_from(self, after: str, limit: int) -> Sequence[Job]:
         """See the protocol."""

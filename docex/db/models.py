@@ -114,7 +114,7 @@ class TransferDocumentRow(Base):
 
 
 class DeliveryRow(Base):
-    """A transfer seen from one addressee."""
+    """A transfer seen from one addressee. ``returned``: the sender's node has the receipt that was given here."""
 
     __tablename__ = "deliveries"
 
@@ -127,6 +127,7 @@ class DeliveryRow(Base):
     error: Mapped[str | None] = mapped_column(Text)
     receipt: Mapped[str | None] = mapped_column(ForeignKey("statements.digest"), index=True)
     ciphertext_receipt: Mapped[str | None] = mapped_column(ForeignKey("statements.digest"), index=True)
+    returned: Mapped[bool]
     updated: Mapped[int] = mapped_column(BigInteger)
 
 

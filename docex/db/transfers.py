@@ -77,6 +77,7 @@ class TransferTables(EventTables):
                     state=delivery.state,
                     attempts=0,
                     sent=0,
+                    returned=False,
                     updated=delivery.updated,
                 )
             )
@@ -188,6 +189,11 @@ class TransferTables(EventTables):
         here = DeliveryRow.transfer == transfer, DeliveryRow.account == account
         async with self._writing() as session:
             await session.execute(update(DeliveryRow).where(*here).values(sent=sent))
+
+    async def set_returned(self, transfer: str) -> None:
+        """See the protocol."""
+        async with self._writing() as session:
+            await session.execute(update(DeliveryRow).where(DeliveryRow.transfer == transfer).values(returned=True))
 
     async def add_received(
         self, transfer: str, documents: Sequence[StoredDocument], statements: Sequence[Statement]

@@ -22,10 +22,10 @@ from docex.core.age import MAX_HEADER_SIZE, open_header, read_header
 from docex.core.age.streams import Destination
 from docex.core.claims import Transfer
 from docex.core.digest import sha256
-from docex.core.state import Direction, Job, StoredTransfer
+from docex.core.state import Direction, StoredTransfer
 from docex.errors import DigestMismatch, LimitExceeded, NotFound, OffsetMismatch, PacketError, UploadUnderWay
 from docex.failpoints import Failpoint, reached
-from docex.service import fair
+from docex.service import fair, jobs
 from docex.service.node import Node
 from docex.service.streams import AsyncSource, on_thread, write_blob
 from storage import BlobExists, BlobInfo, BlobNotFound
@@ -105,7 +105,7 @@ async def take_packet(node: Node, transfer_id: str, chunks: AsyncIterator[bytes]
     taken = await _note(node, transfer)
     if in_parts:
         await _remove(node, transfer_id)
-        await node.store.finish(f"clean:{transfer_id}")
+        await node.store.finish(jobs.cleaning(transfer_id, KEPT).key)
     return taken
 
 
@@ -113,7 +113,7 @@ async def _note(node: Node, transfer: StoredTransfer) -> StoredTransfer:
     if transfer.fair:
         return await fair.sign_for(node, transfer, _blob(transfer))
     reached(Failpoint.PACKET_STORED)
-    kept = await node.store.set_packet(transfer.id, _blob(transfer), [Job(f"open:{transfer.id}", "open", transfer.id)])
+    kept = await node.store.set_packet(transfer.id, _blob(transfer), [jobs.opening(transfer.id)])
     reached(Failpoint.PACKET_KEPT)
     return kept
 
@@ -137,6 +137,11 @@ def transfer_of(path: str) -> str | None:
     return "sha256:" + path.removeprefix(_FOLDER).partition("/")[0] if path.startswith(_FOLDER) else None
 
 
+def is_part(path: str) -> bool:
+    """Whether a blob is a part of a packet that is on its way."""
+    return path.startswith(_FOLDER)
+
+
 def _blob(transfer: StoredTransfer) -> str:
     return fair.ciphertext_blob(transfer.id) if transfer.fair else fair.received_blob(transfer.id)
 
@@ -153,8 +158,8 @@ async def _under_way(node: Node, transfer: StoredTransfer) -> AsyncIterator[None
     """Count as an upload that is under way, in the database: other processes of this node take packets, too."""
     holder = secrets.token_hex(16)
     # Set off again by each upload: it comes up when there was none for long.
-    jobs = [Job(f"clean:{transfer.id}", "clean", transfer.id, delay=KEPT)] if transfer.size > PART else []
-    if not await node.store.begin_arrival(transfer.id, transfer.peer, holder, LEASE, AT_ONCE, jobs):
+    cleaning = [jobs.cleaning(transfer.id, KEPT)] if transfer.size > PART else []
+    if not await node.store.begin_arrival(transfer.id, transfer.peer, holder, LEASE, AT_ONCE, cleaning):
         raise UploadUnderWay(
             "this packet is on its way already, or its sender brings too many at once: try again later"
         )

@@ -12,7 +12,7 @@ from typing import Final
 from docex.core import statement
 from docex.core.claims import Receipt, Transfer
 from docex.core.digest import sha256
-from docex.core.state import BatchState, Delivery, DeliveryState, Direction, Job, StoredTransfer
+from docex.core.state import BatchState, Delivery, DeliveryState, Direction, StoredTransfer
 from docex.core.statement import Statement
 from docex.errors import Conflict, DigestMismatch, DocexError, NotFound
 from docex.failpoints import Failpoint, reached
@@ -208,7 +208,7 @@ async def take_header(node: Node, transfer_id: str, header: bytes) -> StoredTran
     with suppress(BlobExists):  # stored whole by a call that was cut off before it was noted
         await node.blobs.put(blob, _joined(node, header, transfer.ciphertext))
     reached(Failpoint.HEADER_STORED)
-    kept = await node.store.set_packet(transfer.id, blob, [Job(f"open:{transfer.id}", "open", transfer.id)])
+    kept = await node.store.set_packet(transfer.id, blob, [jobs.opening(transfer.id)])
     reached(Failpoint.HEADER_KEPT)
     return kept
 

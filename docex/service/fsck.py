@@ -56,6 +56,8 @@ async def check(
     await fsck_statements.check_batches(node.store, findings, node.address, node.anchors)
     await fsck_packets.check_documents(node.store, findings)
     await fsck_transfers.check_transfers(node.store, findings)
-    await fsck_transfers.check_jobs(node.store, findings, opens=node.opens)
+    await fsck_transfers.check_jobs(node.store, findings, opens=node.opens, now=node.now())
+    if node.anchors is not None:
+        await fsck_transfers.check_revocations(node.store, findings, node.address, node.anchors)
     await fsck_packets.check_packets(node.store, node.blobs, findings, deep=deep, now=node.now)
     return findings.report()

@@ -14,8 +14,8 @@ from docex.core.age import MAX_HEADER_SIZE, read_header
 from docex.core.claims import Document
 from docex.core.state import PacketRecord, StoredDocument
 from docex.errors import DocexError, HeaderInvalid
-from docex.service import uploads
-from docex.service.arrivals import transfer_of
+from docex.service import jobs, uploads
+from docex.service.arrivals import KEPT, is_part, transfer_of
 from docex.service.findings import Code, Findings
 from docex.service.ports import Audit, AuditStore
 from storage import BlobInfo, BlobNotFound, BlobStore
@@ -155,6 +155,8 @@ async def _check_strays(
 ) -> None:
     """Packets that no row names: arriving, just stored, or left behind."""
     transfers = {info.path: transfer_of(info.path) for info in strays}
+    arriving_parts = [each for path, each in transfers.items() if each is not None and is_part(path)]
+    await _check_cleaning(store, findings, arriving_parts)
     # A delivery that was cut off, before its end or before it was noted: the next one takes over what is here.
     arriving = await store.arriving(list({each for each in transfers.values() if each is not None}))
     for info in strays:
@@ -165,6 +167,16 @@ async def _check_strays(
         else:
             message = f"nothing names this packet of {info.size} bytes, stored {info.modified:%Y-%m-%d %H:%M:%S} UTC"
             await findings.add(Code.ORPHAN, info.path, message, partial(_remove, store, blobs, info.path))
+
+
+async def _check_cleaning(store: AuditStore, findings: Findings, transfers: Sequence[str]) -> None:
+    """See that parts of which no more come will be removed. Jobs first: they end after the packet is here."""
+    wanted = {transfer: jobs.cleaning(transfer, KEPT) for transfer in transfers}
+    there = await store.jobs_among([job.key for job in wanted.values()])
+    for transfer in await store.arriving(list(wanted)):
+        if wanted[transfer].key not in there:
+            mend = partial(store.add_jobs, [wanted[transfer]])
+            await findings.add(Code.STUCK, f"transfer {transfer}", "no job removes its parts if no more come", mend)
 
 
 async def _remove(store: AuditStore, blobs: BlobStore, path: str) -> None:

@@ -8,11 +8,12 @@ from typing import Final
 
 from docex.core import statement
 from docex.core.claims import Body, Receipt, Revocation, Transfer
+from docex.core.digest import parse_digest
 from docex.core.state import Delivery, DeliveryState, Direction, Job, StoredTransfer
 from docex.errors import DocexError, NotFound
 from docex.service import jobs, timestamps
 from docex.service.findings import Code, Findings
-from docex.service.ports import AuditStore
+from docex.service.ports import Anchors, AuditStore
 
 PAGE: Final = 500
 
@@ -141,26 +142,22 @@ def _wrong_receipt(transfer: StoredTransfer, delivery: Delivery, token: str | No
     )
 
 
-async def check_jobs(store: AuditStore, findings: Findings, *, opens: bool) -> None:
+Stuck = Callable[[tuple[str, str], int], Awaitable[Sequence[tuple[str, str]]]]
+Maker = Callable[[StoredTransfer, str], Job]
+
+
+async def check_jobs(store: AuditStore, findings: Findings, *, opens: bool, now: int) -> None:
     """See that everything that must be done has its job, and that each job is about something."""
-    after = ("", "")
-    while stuck := await store.undelivered(after, PAGE):
-        for transfer, account in stuck:
-            after = transfer, account
-            job = jobs.delivery(transfer, account)
-            await _stuck(store, findings, job, f"transfer {transfer}", f"no job delivers it to {account}")
-    after = ("", "")
-    while stuck := await store.unasked(after, PAGE):
-        for transfer, account in stuck:
-            after = transfer, account
-            job = jobs.asking(transfer, (await store.transfer(transfer)).peer)
-            await _stuck(store, findings, job, f"transfer {transfer}", "no job asks its sender for the header")
-    after = ("", "")
-    while opens and (stuck := await store.unopened(after, PAGE)):
-        for transfer, account in stuck:
-            after = transfer, account
-            job = Job(f"open:{transfer}", "open", transfer)
-            await _stuck(store, findings, job, f"transfer {transfer}", "it has no receipt, and no job opens it")
+    kinds: list[tuple[Stuck, Maker, str]] = [
+        (store.undelivered, lambda each, account: jobs.delivery(each.id, account), "no job delivers it to {}"),
+        (store.unasked, lambda each, _: jobs.asking(each.id, each.peer), "no job asks its sender for the header"),
+        (store.unreturned, lambda each, _: jobs.giving_back(each.id, each.peer), "no job gives back its receipt"),
+        (store.unexpired, lambda each, _: _expiry(each, now), "no job gives it up for {} once its time has run out"),
+    ]
+    if opens:
+        kinds.append((store.unopened, lambda each, _: jobs.opening(each.id), "it has no receipt, and no job opens it"))
+    for stuck, make, message in kinds:
+        await _check_stuck(store, findings, stuck, make, message)
     last = ""
     while page := await store.jobs_from(last, PAGE):
         for job in page:
@@ -170,8 +167,30 @@ async def check_jobs(store: AuditStore, findings: Findings, *, opens: bool) -> N
         findings.saw("jobs", len(page))
 
 
-async def _stuck(store: AuditStore, findings: Findings, job: Job, subject: str, message: str) -> None:
-    await findings.add(Code.STUCK, subject, message, partial(store.add_jobs, [job]))
+async def _check_stuck(store: AuditStore, findings: Findings, stuck: Stuck, make: Maker, message: str) -> None:
+    after = ("", "")
+    while page := await stuck(after, PAGE):
+        for transfer, account in page:
+            after = transfer, account
+            mend = partial(store.add_jobs, [make(await store.transfer(transfer), account)])
+            await findings.add(Code.STUCK, f"transfer {transfer}", message.format(account), mend)
+
+
+def _expiry(transfer: StoredTransfer, now: int) -> Job:
+    assert transfer.expires is not None  # asked for
+    return jobs.expiry(transfer.id, max(0, transfer.expires - now))
+
+
+async def check_revocations(store: AuditStore, findings: Findings, address: str, anchors: Anchors) -> None:
+    """See that the Notary has each revocation, or a job brings it there."""
+    after = ""
+    while page := await store.unrecorded(after, PAGE):
+        for revocation, revoked in page:
+            after = revocation
+            if await anchors.revocation_of(address, parse_digest(revoked).raw) is None:
+                mend = partial(store.add_jobs, [jobs.recording(revoked, revocation)])
+                message = f"the Notary does not have its revocation {revocation}, and no job brings it there"
+                await findings.add(Code.STUCK, f"statement {revoked}", message, mend)
 
 
 async def _baseless(store: AuditStore, job: Job) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Mapping, Sequence
 from typing import Protocol
 
 from docex.core.access import EVERYTHING, Folders
-from docex.core.ledger_types import Anchor, Member, PublishedKey
+from docex.core.ledger_types import Anchor, Member, PublishedKey, Revocation
 from docex.core.proof import Inclusion, Proof
 from docex.core.requests import NO_CONDITION, Once, Precondition
 from docex.core.state import (
@@ -134,6 +134,9 @@ class Store(Shelf, CallCounts, Protocol):
 
     async def set_sent(self, transfer: str, account: str, sent: int) -> None:
         """Note how many bytes of the packet have reached an addressee's node so far."""
+
+    async def set_returned(self, transfer: str) -> None:
+        """Note that the sender's node has the receipt of a received transfer."""
 
     async def add_received(
         self, transfer: str, documents: Sequence[StoredDocument], statements: Sequence[Statement]
@@ -416,6 +419,21 @@ class Audit(Protocol):
     async def unopened(self, after: tuple[str, str], limit: int) -> Sequence[tuple[str, str]]:
         """Received packets (transfer, account) without a receipt that no job opens, behind ``after``."""
 
+    async def unreturned(self, after: tuple[str, str], limit: int) -> Sequence[tuple[str, str]]:
+        """Received transfers (transfer, account) whose receipt their sender lacks and no job gives back, behind one."""
+
+    async def unexpired(self, after: tuple[str, str], limit: int) -> Sequence[tuple[str, str]]:
+        """Deliveries (transfer, account) without a receipt that expire and that no job gives up, behind ``after``."""
+
+    async def unrecorded(self, after: str, limit: int) -> Sequence[tuple[str, str]]:
+        """Revocations behind a digest that no job records with the Notary: it has those already, or never gets them.
+
+        Each with the statement that it revokes.
+        """
+
+    async def jobs_among(self, keys: Sequence[str]) -> Sequence[str]:
+        """Which of these jobs there are."""
+
     async def jobs_from(self, after: str, limit: int) -> Sequence[Job]:
         """All jobs behind a key."""
 
@@ -432,3 +450,6 @@ class Anchors(Protocol):
 
     async def anchor_of(self, member: str, root: bytes, size: int) -> Anchor | None:
         """The one anchor that the Notary has for a member's batch; raises LedgerUnavailable."""
+
+    async def revocation_of(self, member: str, digest: bytes) -> Revocation | None:
+        """The Notary's record of a member's revocation of a statement; raises LedgerUnavailable."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from docex.core import names, packet, statement
 from docex.core.claims import Document, Receipt, Transfer
 from docex.core.packet import Opened
-from docex.core.state import DeliveryState, Direction, Job, StoredDocument, StoredTransfer
+from docex.core.state import DeliveryState, Direction, StoredDocument, StoredTransfer
 from docex.core.statement import Statement
 from docex.errors import (
     Conflict,
@@ -17,7 +17,7 @@ from docex.errors import (
     StatementInvalid,
 )
 from docex.failpoints import Failpoint, reached
-from docex.service import fair, preferences
+from docex.service import fair, jobs, preferences
 from docex.service.deposits import opened_blob
 from docex.service.node import Node, active_member, check_signer, count_member, printable
 from docex.service.streams import on_thread
@@ -106,7 +106,7 @@ def _received(node: Node, transfer: StoredTransfer, folder: str, document: State
 async def _give(node: Node, transfer: StoredTransfer, receipt: Statement) -> StoredTransfer:
     claim = receipt.body
     assert isinstance(claim, Receipt)
-    job = Job(f"return:{transfer.id}", "return", transfer.id, peer=transfer.peer)
+    job = jobs.giving_back(transfer.id, transfer.peer)
     kept = await node.store.add_receipt(transfer.id, node.account, _STATES[claim.outcome], receipt, [job])
     reached(Failpoint.RECEIPT_KEPT)
     return kept
@@ -127,6 +127,7 @@ async def give_back(node: Node, transfer_id: str) -> None:
     sender = await active_member(node, transfer.peer)
     await node.peers.send_receipt(sender.endpoint, receipt.token)
     reached(Failpoint.RECEIPT_RETURNED)
+    await node.store.set_returned(transfer_id)
 
 
 async def take(node: Node, token: str) -> StoredTransfer:

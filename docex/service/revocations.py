@@ -15,11 +15,10 @@ from docex.core.access import EVERYTHING, Folders
 from docex.core.claims import Document, Revocation
 from docex.core.digest import parse_digest
 from docex.core.requests import Once
-from docex.core.state import Job
 from docex.core.statement import Statement
 from docex.errors import Conflict, Forbidden, LedgerUnavailable, NotFound, UsageError
 from docex.failpoints import Failpoint, reached
-from docex.service import proofs
+from docex.service import jobs, proofs
 from docex.service.node import Node
 from docex.service.visible import find_statement
 
@@ -68,7 +67,7 @@ async def revoke(
     now = node.now()
     claim = Revocation(stored.digest, reason, now if effective is None else effective)
     revocation = statement.issue(node.signer, node.account, claim, now)
-    job = Job(f"revoke:{stored.digest}", "revoke", revocation.digest_text)
+    job = jobs.recording(stored.digest, revocation.digest_text)
     await node.store.add_revocation(stored.digest, revocation, [job], once)
     reached(Failpoint.REVOCATION_KEPT)
     return revocation

@@ -16,8 +16,6 @@ from tests.e2e.faults.conftest import NewMember
 from tests.e2e.faults.nodes import PATIENCE, Member, seeded
 from tests.e2e.test_fsck import fsck
 
-pytestmark = pytest.mark.timeout(420)
-
 KILLS = int(os.environ.get("DOCEX_TEST_KILLS", "2"))
 DEPOSITS = int(os.environ.get("DOCEX_TEST_DEPOSITS", str(25 * KILLS)))
 CLIENTS = 6
@@ -40,7 +38,7 @@ async def killing(members: Sequence[Member], chance: random.Random, said: Acknow
     return killed
 
 
-@pytest.mark.timeout(600 + 30 * KILLS)
+@pytest.mark.timeout(PATIENCE + 30 * KILLS + DEPOSITS)  # which is much: 420 seconds for the short run
 async def test_kills_at_random_moments_lose_and_double_nothing(new_member: NewMember) -> None:
     chance, seed = seeded()
     mine, maker = members = await new_member("Mine", forked=False), await new_member("Maker", forked=False)

@@ -4,6 +4,7 @@ import hashlib
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ import pytest
 
 from docex.core import statement
 from docex.core.claims import Receipt
-from docex.core.ledger_types import Anchor
+from docex.core.digest import parse_digest
+from docex.core.ledger_types import Anchor, Revocation
 from docex.core.state import Batch, BatchState, DeliveryState, Job, StoredTransfer
 from docex.core.transactions import Attempt, BlockRef, TransactionRequest, TransactionStatus
 from docex.db.store import SqlStore
 from docex.db.transactions import SqlTransactionStore
-from docex.service import arrivals, deposits, fsck_packets, fsck_statements, fsck_transfers, transfers
+from docex.service import arrivals, deposits, fsck_packets, fsck_statements, fsck_transfers, revocations, transfers
 from docex.service.anchoring import anchor_waiting
 from docex.service.findings import MAX_LISTED
 from docex.service.fsck import GRACE, Code, Keeping, Report, check
@@ -268,6 +270,11 @@ async def test_parts_of_a_packet_are_arriving_while_it_is_and_left_behind_once_i
     found = await check(keeping(maker, later=2 * GRACE), repair=True)
     assert found.counts["packets_arriving"] == 2
     assert part in await paths(maker.blobs)
+    assert [(each.code, each.message) for each in found.findings if each.code == Code.STUCK] == [
+        (Code.STUCK, "no job removes its parts if no more come")
+    ]
+    assert f"clean:{sent.id}" in [job.key for job in await keeping(maker).store.jobs_from("", 100)]
+    assert Code.STUCK not in await codes(maker)
 
 
 async def test_a_packet_that_is_named_meanwhile_is_not_removed(mine: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -426,11 +433,14 @@ async def test_a_batch_that_becomes_final_during_the_check_is_read_again(
 class Notary:
     """Anchors as the ledger has them."""
 
-    def __init__(self, anchor: Anchor | None) -> None:
-        self._anchor = anchor
+    def __init__(self, anchor: Anchor | None, revocation: Revocation | None = None) -> None:
+        self._anchor, self._revocation = anchor, revocation
 
     async def anchor_of(self, member: str, root: bytes, size: int) -> Anchor | None:
         return self._anchor
+
+    async def revocation_of(self, member: str, digest: bytes) -> Revocation | None:
+        return self._revocation
 
 
 async def test_final_batches_are_held_against_the_notary(mine: Node) -> None:
@@ -542,6 +552,55 @@ async def test_a_delivery_whose_job_was_lost_goes_on_after_a_repair(mine: Node, 
     await work(maker)
     assert (await mine.store.transfer(sent.id)).deliveries[0].state is DeliveryState.ACCEPTED
     assert await codes(maker) == await codes(mine) == []
+
+
+async def test_a_transfer_whose_end_was_lost_ends_after_a_repair(
+    mine: Node, maker: Node, damage: Damage, paper: Paper
+) -> None:
+    await deposited(mine, "a", b"content")
+    sent = await transfers.create(mine, ["a"], [account_of("Maker")], expires=mine.now() + 3600)
+    assert damage("DELETE FROM jobs WHERE kind = 'expire'") == 1
+    (found,) = (await check(replace(keeping(mine), now=mine.now), repair=True)).findings
+    assert found.message == f"no job gives it up for {maker.account} once its time has run out"
+    assert (found.code, found.repaired, await codes(mine)) == (Code.STUCK, True, [])
+    damage("DELETE FROM jobs WHERE kind = 'deliver'")
+    assert await jobs_due(mine.store, paper.clock() + 3599) == []
+    paper.clock.time += 3600
+    (job,) = await jobs_due(mine.store, paper.clock())
+    await work_on(mine, job, paper.clock)
+    assert (await mine.store.transfer(sent.id)).deliveries[0].state is DeliveryState.EXPIRED
+    assert await codes(mine) == []
+
+
+async def test_a_receipt_that_was_not_given_back_is_after_a_repair(mine: Node, maker: Node, damage: Damage) -> None:
+    await deposited(mine, "a", b"content")
+    sent = await transfers.create(mine, ["a"], [account_of("Maker")])
+    await work(mine)
+    await work(maker)
+    assert damage("DELETE FROM jobs WHERE kind = 'return'", name="Maker") == 1
+    assert await codes(maker, repair=True) == [Code.STUCK]
+    await work(maker)
+    assert (await mine.store.transfer(sent.id)).deliveries[0].state is DeliveryState.ACCEPTED
+    assert await codes(maker) == await codes(mine) == []
+
+
+async def test_a_revocation_that_the_notary_lacks_is_recorded_after_a_repair(mine: Node, damage: Damage) -> None:
+    document = await deposited(mine, "a", b"content")
+    batch = await anchored(mine)
+    revocation = await revocations.revoke(mine, document.statement, "withdrawn")
+    anchor = Anchor(mine.address, batch.root, 1, batch.block_number or 0, batch.block_time or 0)
+    recorded = Revocation(mine.address, parse_digest(document.statement).raw, 1, 1, revocation.digest)
+
+    async def found(notary: Notary | None) -> list[str]:
+        return [each.subject for each in (await check(keeping(mine, anchors=notary))).findings]
+
+    assert await found(Notary(anchor)) == []  # its job is there
+    assert damage("DELETE FROM jobs WHERE kind = 'revoke'") == 1
+    assert await found(None) == await found(Notary(anchor, recorded)) == []
+    assert await found(Notary(anchor)) == [f"statement {document.statement}"]
+    assert (await check(keeping(mine, anchors=Notary(anchor)), repair=True)).repaired == {Code.STUCK: 1}
+    (job,) = [each for each in await keeping(mine).store.jobs_from("", 100) if each.kind == "revoke"]
+    assert (job.key, job.argument) == (f"revoke:{document.statement}", revocation.digest_text)
 
 
 NOTHING = "sha256:" + "0" * 64

@@ -205,6 +205,7 @@ def upgrade() -> None:
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("receipt", sa.String(length=71), nullable=True),
         sa.Column("ciphertext_receipt", sa.String(length=71), nullable=True),
+        sa.Column("returned", sa.Boolean(), nullable=False),
         sa.Column("updated", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["ciphertext_receipt"],
