@@ -4,6 +4,7 @@ import os
 import sys
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Modules behind those that they import: pytest can't rewrite the assertions of one that is imported already.
 pytest_plugins = [
@@ -19,6 +20,11 @@ pytest_plugins = [
     "tests.fixtures.tsa",
     "tests.fixtures.issuer",
 ]
+
+
+if not os.environ.get("CI"):  # hypothesis sets no limits of time there: a busy machine is no fault anywhere
+    settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("unhurried")
 
 
 def pytest_runtest_setup() -> None:
