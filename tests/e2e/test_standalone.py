@@ -41,8 +41,7 @@ class Made:
         return proof.parse(json.dumps(self.value).encode())
 
 
-@pytest.fixture
-async def made(join: Join, start_node: StartNode, consortium: Consortium) -> Made:
+async def make(join: Join, start_node: StartNode, consortium: Consortium) -> Made:
     mine, maker = await join("Mine AG"), await join("Maker Ltd")
     sender, _ = await start_node(mine), await start_node(maker)
     document = await sender.deposit("quality/cert.pdf", CONTENT)
@@ -57,6 +56,19 @@ async def made(join: Join, start_node: StartNode, consortium: Consortium) -> Mad
     assert ledger is not None
     network = Network(deployment.chain_id, deployment.directory, deployment.notary)
     return Made(value, network, block_to_trust(ledger).hash)
+
+
+@pytest.fixture(scope="module")
+def kept() -> list[Made]:
+    return []
+
+
+@pytest.fixture
+async def made(kept: list[Made], join: Join, start_node: StartNode, consortium: Consortium) -> Made:
+    """The same for all tests: nobody changes it."""
+    if not kept:
+        kept.append(await make(join, start_node, consortium))
+    return kept[0]
 
 
 def judged(made: Proof, network: Network, block: bytes) -> Verdict:
@@ -162,7 +174,8 @@ async def test_a_proof_without_evidence_says_where_to_get_it(made: Made) -> None
     assert "fetch it with `docex proof --standalone`" in verdict.row(4).reason
 
 
-async def test_evidence_as_of_a_chosen_block(made: Made, consortium: Consortium) -> None:
+async def test_evidence_as_of_a_chosen_block(join: Join, start_node: StartNode, consortium: Consortium) -> None:
+    made = await make(join, start_node, consortium)  # of late: a node keeps the states of a while only
     anchor = made.proof.statement.anchor
     assert anchor is not None
     async with Rpc(consortium.chain.url) as rpc:
