@@ -72,7 +72,7 @@ class Shell:
         finally:
             process.send_signal(signal.SIGINT)
             try:
-                process.communicate(timeout=30)
+                process.communicate(timeout=60)
             finally:
                 process.kill()
                 process.wait()

@@ -46,12 +46,12 @@ async def url(node: Node) -> AsyncIterator[str]:
 @pytest.fixture
 async def stranger(url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client without a token."""
-    async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
         yield client
 
 
 @pytest.fixture
 async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"authorization": f"Bearer {TOKEN}"}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20, trust_env=False) as made:
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60, trust_env=False) as made:
         yield made

@@ -124,4 +124,4 @@ async def key_for(node: Node, *roles: Role, folders: Sequence[str] = ()) -> str:
 def bearing(url: str, credential: str | None) -> httpx.AsyncClient:
     """A client that brings this credential, or none."""
     headers = {} if credential is None else {"authorization": f"Bearer {credential}"}
-    return httpx.AsyncClient(base_url=url, headers=headers, timeout=30, trust_env=False)
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=60, trust_env=False)

@@ -59,7 +59,7 @@ async def test_what_will_be_refused_need_not_be_sent(url: str, client: httpx.Asy
     reader, writer = await asyncio.open_connection(host, int(port))
     lines = [f"PUT {URL} HTTP/1.1", "Host: x", f"Authorization: Bearer {TOKEN}", "Content-Length: 9000000"]
     writer.write("\r\n".join([*lines, "If-None-Match: *", "Expect: 100-continue", "", ""]).encode())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert await reader.readline() == b"HTTP/1.1 412 Precondition Failed\r\n"
     writer.close()
     with suppress(ConnectionError):

@@ -43,7 +43,7 @@ class Line:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(30)
+            thread.join(60)
         for each in (self._listening, *self._ends):
             each.close()
 

@@ -296,6 +296,6 @@ async def test_a_reader_that_is_cancelled_at_any_moment_leaves_no_thread(node: N
     await asyncio.sleep(moment)
     reading.cancel()
     with suppress(asyncio.CancelledError):  # it may have been done already
-        await asyncio.wait_for(reading, 10)
+        await asyncio.wait_for(reading, 60)
     assert not [each for each in threading.enumerate() if each.name.startswith("docex-crew")]
     assert await whole(deposits.read(node, stored)) == DATA[:8_000_000]

@@ -21,7 +21,7 @@ from storage.local import LocalStore
 from tests.fixtures.paper_nodes import pieces
 from tests.fixtures.stores import DATA, fetched, paths
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

@@ -236,7 +236,7 @@ async def test_a_transfer_that_is_cancelled_at_any_moment_is_made_whole_or_not_a
     await asyncio.sleep(moment)
     creating.cancel()
     with suppress(asyncio.CancelledError):
-        await asyncio.wait_for(creating, 10)
+        await asyncio.wait_for(creating, 60)
     for transfer in await mine.store.transfers(None, None, 10):
         assert len(await packet_of(mine, transfer)) > transfer.size
         assert len(await jobs_due(mine.store, mine.now(), 60, 10)) == 1

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.blob import BlobBlock
 from azure.storage.blob.aio import ContainerClient
 
 from storage import BlobExists, BlobNotFound, BlobStore, StorageError, StorageUnavailable
@@ -96,7 +98,7 @@ async def test_a_service_that_hangs_is_given_up(hasty: BlobStore, proxy: Proxy, 
     ):
         proxy.fail(Fault.HOLD_ANSWER, method=method)
         with pytest.raises(StorageUnavailable):
-            await asyncio.wait_for(call, 5)
+            await asyncio.wait_for(call, 60)
 
 
 async def test_a_service_that_is_not_there_is_unavailable(container: str) -> None:
@@ -181,14 +183,27 @@ async def test_a_writer_that_is_overtaken_is_told_so(
     assert await fetched(direct, "blob") == DATA[:other][::-1]
 
 
+async def staged(azurite: Azurite, container: str) -> None:
+    """Wait until the first block of a put is in the service: the next is held back."""
+    async with (
+        ContainerClient.from_connection_string(azurite.connection_string, container) as client,
+        asyncio.timeout(60),
+    ):
+        blocks: list[BlobBlock] = []
+        while not blocks:
+            with suppress(ResourceNotFoundError):
+                _, blocks = await client.get_blob_client("blob").get_block_list("uncommitted")
+            await asyncio.sleep(0.02)
+
+
 async def test_blocks_dropped_by_a_writer_that_came_and_went_can_be_sent_again(
-    direct: BlobStore, patient: BlobStore
+    direct: BlobStore, patient: BlobStore, azurite: Azurite, container: str
 ) -> None:
     overtaken = asyncio.Event()
 
     async def disturbed() -> AsyncIterator[bytes]:
         yield DATA
-        await asyncio.sleep(0.2)  # the blocks are staged
+        await staged(azurite, container)
         assert await patient.put("blob", source(b"short-lived")) == 11
         await patient.delete("blob")
         overtaken.set()
@@ -228,10 +243,12 @@ async def test_a_blob_deleted_while_read_is_gone(direct: BlobStore) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 10])
-async def test_blocks_of_a_put_that_failed_are_in_nobodys_way(direct: BlobStore, size: int) -> None:
+async def test_blocks_of_a_put_that_failed_are_in_nobodys_way(
+    direct: BlobStore, azurite: Azurite, container: str, size: int
+) -> None:
     async def failing() -> AsyncIterator[bytes]:
         yield DATA
-        await asyncio.sleep(0.2)  # the blocks are staged
+        await staged(azurite, container)
         raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):

@@ -186,11 +186,11 @@ async def test_a_put_cancelled_while_publishing_leaves_nothing(
     def slow(*args: Any, **kwargs: Any) -> None:
         real(*args, **kwargs)
         linked.set()
-        go_on.wait(10)
+        go_on.wait(60)
 
     monkeypatch.setattr(os, "link", slow)
     put = asyncio.create_task(store.put("a/b", source(b"content")))
-    await asyncio.to_thread(linked.wait, 10)
+    await asyncio.to_thread(linked.wait, 60)
     assert (root / "a/b").exists()
     for _ in range(cancels):
         put.cancel()

@@ -222,7 +222,7 @@ async def test_an_open_that_is_cancelled_leaves_no_descriptor(
     monkeypatch.setattr(store._folder, "open", slow)
     for path, pause in (("blob", 0.01), ("absent", 0.0)):
         reading = asyncio.create_task(fetched(store, path))
-        await asyncio.to_thread(started.wait, 5)
+        await asyncio.to_thread(started.wait, 60)
         await asyncio.sleep(pause)
         reading.cancel()
         with pytest.raises((asyncio.CancelledError, BlobNotFound)):
@@ -237,12 +237,12 @@ async def test_a_failed_open_that_is_cancelled_is_a_cancellation(
 
     def failing(parts: tuple[str, ...]) -> tuple[int, os.stat_result]:
         started.set()
-        go_on.wait(5)
+        go_on.wait(60)
         raise BlobNotFound("late")
 
     monkeypatch.setattr(store._folder, "open", failing)
     reading = asyncio.create_task(fetched(store, "blob"))
-    await asyncio.to_thread(started.wait, 5)
+    await asyncio.to_thread(started.wait, 60)
     reading.cancel()
     await asyncio.sleep(0)
     go_on.set()
