@@ -17,14 +17,15 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import linear_regression
 
 from benchmarks.durable_postgres import postgres_server
-from benchmarks.load import Connection, Took, connected, document, load
+from benchmarks.load import Connection, Took, connected, document, download, load, upload
 from docex.core import packet
 from docex.core.packet import DocumentSource
 from docex.core.recipients import parse_recipient
@@ -115,19 +116,48 @@ async def deposits(member: Member, seconds: float, rate: float | None = None) ->
     return await load(member.urls, CLIENTS, seconds, deposit, rate)
 
 
+@asynccontextmanager
+async def watched(url: str) -> AsyncIterator[Callable[[str], Awaitable[None]]]:
+    """Waits for a transfer's receipt. One client looks for all of them: what each asks would be most of the work."""
+    accepted: dict[str, asyncio.Future[None]] = {}
+
+    def future(transfer: str) -> asyncio.Future[None]:
+        return accepted.setdefault(transfer, asyncio.get_running_loop().create_future())
+
+    async def watch() -> None:
+        async with connected(url) as connection:
+            while True:
+                await asyncio.sleep(0.1)
+                found = await connection.json("GET", f"/api/v1/transfers?direction=sent&limit={8 * CLIENTS}")
+                for each in found["transfers"]:
+                    if each["deliveries"][0]["state"] == "accepted" and not future(each["id"]).done():
+                        future(each["id"]).set_result(None)
+
+    async def until_accepted(transfer: str) -> None:
+        await future(transfer)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield until_accepted
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
 async def transfers(sender: Member, recipient: Member, seconds: float, rate: float | None = None) -> Took:
     """Deposited, transferred, and until the recipient's receipt is here."""
     to = [recipient.organisation.account]
+    async with watched(sender.urls[0]) as until_accepted:
+        return await load(sender.urls, 2 * CLIENTS, seconds, partial(_transfer, to, until_accepted), rate)
 
-    async def transfer(connection: Connection, number: int) -> None:
-        path = f"sent-{number // 100}/{number}.pdf"
-        await connection.call("PUT", f"/api/v1/documents/{path}", document())
-        made = await connection.json("POST", "/api/v1/transfers", {"documents": [path], "to": to})
-        while made["deliveries"][0]["state"] != "accepted":
-            await asyncio.sleep(0.1)
-            made = await connection.json("GET", f"/api/v1/transfers/{made['id']}")
 
-    return await load(sender.urls, 2 * CLIENTS, seconds, transfer, rate)
+async def _transfer(
+    to: list[str], until_accepted: Callable[[str], Awaitable[None]], connection: Connection, number: int
+) -> None:
+    path = f"sent-{number // 100}/{number}.pdf"
+    await connection.call("PUT", f"/api/v1/documents/{path}", document())
+    made = await connection.json("POST", "/api/v1/transfers", {"documents": [path], "to": to})
+    await until_accepted(made["id"])
 
 
 class Endless:
@@ -160,13 +190,9 @@ async def large(member: Member, folder: Path) -> None:
     """The rate of a large upload and download beside that of sealing the same with the library into the same disk."""
     piece = os.urandom(16 * MIB)
     sealed = await asyncio.to_thread(seal, member, piece, LARGE, folder)
-    async with connected(member.urls[0]) as connection:
-        begin = time.perf_counter()
-        await connection.call("PUT", "/api/v1/documents/large.bin", piece, LARGE)
-        up = time.perf_counter() - begin
-        begin = time.perf_counter()
-        assert await connection.download("/api/v1/documents/large.bin") == LARGE
-        down = time.perf_counter() - begin
+    up = await asyncio.to_thread(upload, member.urls[0], "/api/v1/documents/large.bin", piece, LARGE // len(piece))
+    size, down = await asyncio.to_thread(download, member.urls[0], "/api/v1/documents/large.bin")
+    assert size == LARGE
     rates = [LARGE / MIB / each for each in (sealed, up, down)]
     print("  1 GiB: sealed at {:.0f} MiB/s, uploaded at {:.0f}, downloaded at {:.0f}".format(*rates), end="")
     print(f": upload {sealed / up:.2f}x, download {sealed / down:.2f}x of sealing")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +16,7 @@ from typing import Any
 from tests.fixtures.processes import TOKEN
 
 _PIECE = 1 << 20
+_END = b"\r\n\r\n"
 
 
 class Connection:
@@ -22,44 +25,73 @@ class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
-    async def call(self, method: str, path: str, body: bytes = b"", size: int | None = None) -> bytes:
-        """The answer's body; fails unless it is a success. With ``size``, ``body`` is sent over and over up to it."""
-        total = len(body) if size is None else size
-        head = f"{method} {path} HTTP/1.1\r\nhost: node\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: {total}\r\n"
+    async def call(self, method: str, path: str, body: bytes = b"") -> bytes:
+        """The answer's body; fails unless it is a success."""
         kind = "content-type: application/json\r\n" if method == "POST" else ""
-        self._writer.write((head + kind + "\r\n").encode())
-        while total:
-            piece = memoryview(body)[:total]
-            self._writer.write(piece)
-            await self._writer.drain()
-            total -= len(piece)
+        self._writer.write(_head(method, path, len(body), kind) + body)
+        await self._writer.drain()
         return await self.answer()
 
     async def answer(self) -> bytes:
         """Read an answer to its end."""
-        status, length = await self.head()
+        status, length = _parsed(await self._reader.readuntil(_END))
         content = await self._reader.readexactly(length)
         assert status < 300, (status, content)
         return content
 
-    async def head(self) -> tuple[int, int]:
-        """Read an answer's status and the length of its body."""
-        lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
-        return int(lines[0].split(" ")[1]), int(fields["content-length"])
-
-    async def download(self, path: str) -> int:
-        """Read a document and drop it; its size."""
-        self._writer.write(f"GET {path} HTTP/1.1\r\nhost: node\r\nauthorization: Bearer {TOKEN}\r\n\r\n".encode())
-        status, size = await self.head()
-        assert status == 200, status
-        left = size
-        while left:
-            left -= len(await self._reader.read(min(left, _PIECE)))
-        return size
-
     async def json(self, method: str, path: str, body: Any = None) -> Any:
         return json.loads(await self.call(method, path, b"" if body is None else json.dumps(body).encode()))
+
+
+def _head(method: str, path: str, size: int, more: str = "") -> bytes:
+    fields = f"host: node\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: {size}\r\n{more}"
+    return f"{method} {path} HTTP/1.1\r\n{fields}\r\n".encode()
+
+
+def _parsed(head: bytes) -> tuple[int, int]:
+    """Status of an answer and length of its body."""
+    lines = head.decode("latin-1").split("\r\n")
+    fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+    return int(lines[0].split(" ")[1]), int(fields["content-length"])
+
+
+def upload(url: str, path: str, piece: bytes, times: int) -> float:
+    """Seconds to put a document of so many pieces, sent by the kernel alone: what is measured is the node."""
+    with _socket(url) as connection, tempfile.TemporaryFile() as file:
+        file.write(piece)
+        file.flush()
+        begin = time.perf_counter()
+        connection.sendall(_head("PUT", path, times * len(piece)))
+        for _ in range(times):
+            sent = 0
+            while sent < len(piece):
+                sent += os.sendfile(connection.fileno(), file.fileno(), sent, len(piece) - sent)
+        status, _ = _parsed(connection.recv(_PIECE).partition(_END)[0])
+        took = time.perf_counter() - begin
+    assert status == 201, status
+    return took
+
+
+def download(url: str, path: str) -> tuple[int, float]:
+    """Bytes of a document, and seconds to read and drop them."""
+    buffer = memoryview(bytearray(_PIECE))
+    with _socket(url) as connection:
+        begin = time.perf_counter()
+        connection.sendall(_head("GET", path, 0))
+        head, _, start = connection.recv(_PIECE).partition(_END)
+        status, size = _parsed(head)
+        assert status == 200, status
+        left = size - len(start)
+        while left and (count := connection.recv_into(buffer)):
+            left -= count
+        took = time.perf_counter() - begin
+    assert not left, f"cut off {left} bytes before its end"
+    return size, took
+
+
+def _socket(url: str) -> socket.socket:
+    host, _, port = url.removeprefix("http://").partition(":")
+    return socket.create_connection((host, int(port)))
 
 
 @asynccontextmanager

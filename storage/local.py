@@ -16,7 +16,7 @@ from storage.errors import BlobExists, BlobNotFound, PathConflict, StorageError,
 from storage.folder import Folder, Parts, describe, translate
 from storage.paths import check_path, check_prefix
 from storage.protocol import BlobInfo, BlobReader, check_range
-from storage.streams import blocks, uninterrupted
+from storage.streams import gathered, uninterrupted
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class LocalStore:
         draft = _Draft(self._folder, check_path(path))
         try:
             last = b""  # written and published in one thread hop: most blobs have one block
-            async with aclosing(blocks(chunks, BLOCK_SIZE)) as stream:
+            async with aclosing(gathered(chunks, BLOCK_SIZE // 2)) as stream:
                 async for block in stream:
                     if last:
                         await self._run(path, partial(draft.write, last))

@@ -27,6 +27,23 @@ async def blocks(chunks: AsyncIterable[bytes], size: int) -> AsyncGenerator[byte
         yield bytes(held)
 
 
+async def gathered(chunks: AsyncIterable[bytes], size: int) -> AsyncGenerator[bytes, None]:
+    """Join short chunks of a stream to blocks of at least `size` bytes, the last one less; none for an empty stream.
+
+    A chunk that is as long by itself is not copied.
+    """
+    held: list[bytes] = []
+    length = 0
+    async for chunk in chunks:
+        held.append(chunk)
+        length += len(chunk)
+        if length >= size:
+            yield b"".join(held)
+            held, length = [], 0
+    if length:
+        yield b"".join(held)
+
+
 async def uninterrupted(work: asyncio.Future[T]) -> T:
     """Await `work` to its end even when cancelled meanwhile, then raise the cancellation.
 

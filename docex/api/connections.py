@@ -16,6 +16,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from docex.api.problems import problem
 
+_READ = 1 << 17
+"""Bytes of content in one read that show a sender who has much and sends it fast."""
+_LARGE_READ = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
@@ -101,6 +105,10 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Content comes. What follows it in the same data is short of a head by far."""
         self._unread = 0
+        if not self.cycle.body:
+            self.cycle.body = b""  # type: ignore[assignment]  # to bytes it adds and hands on these without a copy
+        if len(body) >= _READ and getattr(self.transport, "max_size", _LARGE_READ) < _LARGE_READ:
+            self.transport.max_size = _LARGE_READ  # type: ignore[attr-defined]  # asyncio's own: fewer, larger reads
         super().on_body(body)
 
     def on_message_complete(self) -> None:

@@ -51,7 +51,7 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
 def _begin_immediate(connection: Connection) -> None:
     # A transaction that reads first and writes later could not wait for another writer (SQLITE_BUSY at once).
     read_only = connection.get_execution_options().get(READ_ONLY, False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+    connection.exec_driver_sql(one_hop.BEGIN_READING if read_only else one_hop.BEGIN_WRITING)
 
 
 # SQLite has one writer at a time. Those of one process queue up here, in order: left to its busy handler, which sleeps

@@ -23,20 +23,20 @@ class JobTables(Tables):
 
     async def claim(self, now: float, lease: float, limit: int) -> Sequence[Job]:
         """See the protocol."""
-        await self._set_right(now)
         due = _due("", now).limit(limit)
         async with self._reading() as session:
-            if limit < 1 or await session.scalar(due.with_only_columns(JobRow.key).limit(1)) is None:
-                return []
+            ahead = await session.scalar(select(JobRow.key).where(JobRow.since > now + SKEW).limit(1))
+            waiting = await session.scalar(due.with_only_columns(JobRow.key).limit(1))
+        if ahead is not None:
+            await self._set_right(now)
+        elif limit < 1 or waiting is None:
+            return []
         async with self._writing() as session:
             return await _take(session, due, now, lease)
 
     async def _set_right(self, now: float) -> None:
         """A job that was added or taken in the future shows a clock that was put back: nobody knows when it is due."""
         ahead = JobRow.since > now + SKEW
-        async with self._reading() as session:
-            if await session.scalar(select(JobRow.key).where(ahead).limit(1)) is None:
-                return
         async with self._writing() as session:
             await session.execute(update(JobRow).where(ahead).values(due=now, since=now, running=False))
 

@@ -59,6 +59,10 @@ class NodeLedger:
         """See the protocol."""
         return await self._directory.keys(account)
 
+    async def key(self, account: str, key_id: bytes) -> PublishedKey | None:
+        """See the protocol."""
+        return await self._directory.key(account, key_id)
+
     async def was_active_at(self, account: str, time: int) -> bool:
         """See the protocol."""
         return await self._directory.was_active_at(account, time)
@@ -72,6 +76,11 @@ class NodeLedger:
         for alarm in (await self._sender.poll()).alarms:
             log.error("ledger_alarm", kind=alarm.kind, transaction=alarm.key, message=alarm.message)
         self._rests_until = time.monotonic() + self._idle
+
+    async def waits(self) -> bool:
+        """See the protocol."""
+        rows = await self._transactions.unsettled(self._sender.chain_id, self._sender.account)
+        return any(row.status is TransactionStatus.PENDING for row in rows)
 
     async def anchor(self, root: bytes, size: int) -> Anchored | None:
         """See the protocol."""

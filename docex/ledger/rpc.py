@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from docex.errors import LedgerError, LedgerUnavailable, UsageError
 from docex.ledger import answers
 from docex.ledger.contracts import rejection
+from docex.ledger.views import Call, Views
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -55,6 +56,7 @@ class Rpc:
         self._checked = chain_id is None
         self._session: ClientSession | None = None
         self._ids = count()
+        self._views = Views(self._view)
 
     async def __aenter__(self) -> Self:
         return self
@@ -109,14 +111,16 @@ class Rpc:
         Raises LedgerRejected (or NotMember) with the contract's own error when one reverts, and LedgerError when there
         is no contract at the address.
         """
-        requests = [("eth_call", ({"to": to, "data": "0x" + data.hex()}, "latest")) for data in calls]
-        results = await self.batch(requests)
+        results = await self._views.answers([(to, data) for data in calls])
         for result in results:
             if isinstance(result, RpcError):
                 raise result.reason()
             if result == "0x":
                 raise LedgerError(f"there is no contract at {to} on the chain of {self.name}")
         return [answers.data(result) for result in results]
+
+    async def _view(self, calls: Sequence[Call]) -> list[Any]:
+        return await self.batch([("eth_call", ({"to": to, "data": "0x" + data.hex()}, "latest")) for to, data in calls])
 
     async def _check_chain(self) -> None:
         (answer,) = await self._request([("eth_chainId", ())])

@@ -25,7 +25,8 @@ async def anchor_waiting(node: Node) -> int:
     Raises:
         LedgerError: of the first batch that could not go on; the others did. Try again later; nothing is lost.
     """
-    if await node.store.make_batch(node.limits.batch_size, node.now()) is not None:
+    # Behind one that is not mined another anchor would wait as well: until then its batch grows, for the same price.
+    if not await node.ledger.waits() and await node.store.make_batch(node.limits.batch_size, node.now()) is not None:
         reached(Failpoint.BATCH_KEPT)
     await node.ledger.poll()
     final, failures = 0, []

@@ -115,6 +115,7 @@ async def _note(node: Node, transfer: StoredTransfer) -> StoredTransfer:
     reached(Failpoint.PACKET_STORED)
     kept = await node.store.set_packet(transfer.id, _blob(transfer), [jobs.opening(transfer.id)])
     reached(Failpoint.PACKET_KEPT)
+    node.wake()
     return kept
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from docex.core.account import caip10, parse_caip10
 from docex.core.addresses import AddressRange
@@ -58,6 +60,27 @@ class Network:
         return caip10(self.chain_id, self.notary)
 
 
+class Wake:
+    """Has this process's worker look for work at once: a hint, no more. Those of others look when their time comes."""
+
+    def __init__(self) -> None:
+        self._sleepers: set[asyncio.Event] = set()
+
+    def __call__(self) -> None:
+        """There is work now."""
+        for sleeper in self._sleepers:
+            sleeper.set()
+
+    @contextmanager
+    def waking(self, sleeper: asyncio.Event) -> Iterator[None]:
+        """Set an event whenever there is work."""
+        self._sleepers.add(sleeper)
+        try:
+            yield
+        finally:
+            self._sleepers.remove(sleeper)
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """One member's node.
@@ -80,6 +103,7 @@ class Node:
     tsa: Timestamper | None = None
     access_tokens: AccessTokens | None = None
     calls: CallLimits | None = None
+    wake: Wake = field(default_factory=Wake)
 
     @property
     def account(self) -> str:
@@ -131,12 +155,9 @@ async def recipient_of(node: Node, account: str) -> Recipient:
     Raises:
         NotMember: it is not an active member, or published no recipient key that is valid and can be used.
     """
-    member = await active_member(node, account)
-    valid = [
-        key
-        for key in await node.ledger.keys(member.account)
-        if key.use is KeyUse.RECIPIENT and key.valid_at(node.now())
-    ]
+    address = address_on(node, account)
+    member, keys = await asyncio.gather(active_member(node, account), node.ledger.keys(address))
+    valid = [key for key in keys if key.use is KeyUse.RECIPIENT and key.valid_at(node.now())]
     if not valid:
         raise NotMember(f"{member.name} ({account}) has published no recipient key that is valid now")
     newest = max(enumerate(valid), key=lambda each: (each[1].valid_from, each[0]))[1]
@@ -158,10 +179,10 @@ async def check_signer(node: Node, statement: Statement, at: int, *, by: int | N
     address = address_on(node, statement.issuer)
     if statement.issued_at > (node.now() if by is None else by) + CLOCK_SKEW:
         raise StatementInvalid(f"the {statement.type} statement is dated in the future")
-    if not await node.ledger.was_active_at(address, at):
+    active, key = await asyncio.gather(
+        node.ledger.was_active_at(address, at), node.ledger.key(address, b64url_decode(statement.kid))
+    )
+    if not active:
         raise Forbidden(f"{statement.issuer} was not an active member at the time of its {statement.type} statement")
-    kid = b64url_decode(statement.kid)
-    for key in await node.ledger.keys(address):
-        if key.key_id == kid and key.use is KeyUse.SIGNING and key.valid_at(at):
-            return
-    raise Forbidden(f"the key of the {statement.type} statement is not a valid signing key of {statement.issuer}")
+    if key is None or key.use is not KeyUse.SIGNING or not key.valid_at(at):
+        raise Forbidden(f"the key of the {statement.type} statement is not a valid signing key of {statement.issuer}")

@@ -293,8 +293,14 @@ class Ledger(Protocol):
     async def keys(self, account: str) -> Sequence[PublishedKey]:
         """All keys that the member published."""
 
+    async def key(self, account: str, key_id: bytes) -> PublishedKey | None:
+        """The key with this id, if the member published it."""
+
     async def was_active_at(self, account: str, time: int) -> bool:
         """Whether the account was an active member then."""
+
+    async def waits(self) -> bool:
+        """Whether what this node has sent to the ledger is waiting to be mined, and with it whatever is sent next."""
 
     async def anchor(self, root: bytes, size: int) -> Anchored | None:
         """Anchor a batch of this node, or go on doing so; where it stands, once that is final.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from docex.core import names, packet, statement
 from docex.core.claims import Document, Receipt, Transfer
 from docex.core.packet import Opened
@@ -71,11 +73,12 @@ async def _open(node: Node, transfer: StoredTransfer) -> Opened:
         raise Forbidden("the packet was sealed by another member than the one who transferred it")
     # A clock that was put back since the transfer came is no reason to call it dated in the future, and reject it.
     now = max(node.now(), transfer.created)
-    await check_signer(node, opened.packet, transfer.created, by=now)
     # Documents may be old, and signed by someone further up: their own time is all there is here. The verdict uses the
     # time of an anchor.
-    for document in opened.documents:
-        await check_signer(node, document, document.issued_at, by=now)
+    await asyncio.gather(
+        check_signer(node, opened.packet, transfer.created, by=now),
+        *(check_signer(node, document, document.issued_at, by=now) for document in opened.documents),
+    )
     return opened
 
 
@@ -109,6 +112,7 @@ async def _give(node: Node, transfer: StoredTransfer, receipt: Statement) -> Sto
     job = jobs.giving_back(transfer.id, transfer.peer)
     kept = await node.store.add_receipt(transfer.id, node.account, _STATES[claim.outcome], receipt, [job])
     reached(Failpoint.RECEIPT_KEPT)
+    node.wake()
     return kept
 
 

@@ -88,7 +88,8 @@ async def create(
     stored = [await _find(node, reference, within) for reference in documents]
     sources = [await _source(node, document, node.identity) for document in stored]
     now = _date(node, sources)
-    recipients = [(await recipient_of(node, account), account) for account in to]
+    keys = await asyncio.gather(*(recipient_of(node, account) for account in to))
+    recipients = list(zip(keys, to, strict=True))
     blob = f"transfers/sent/{secrets.token_hex(16)}.age"
 
     def seal(destination: Destination) -> packet.Sealed:
@@ -136,6 +137,7 @@ async def create(
             await node.blobs.delete(blob)
         raise
     reached(Failpoint.TRANSFER_KEPT)
+    node.wake()
     return kept
 
 

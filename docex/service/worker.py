@@ -23,6 +23,8 @@ from docex.service.node import Node, printable
 from keys import KeysError
 from storage import StorageError
 
+PAUSE = 0.02
+"""Seconds between being woken and looking for work: what comes meanwhile is found together."""
 LEASE = 20.0
 """Seconds that a job stays with a worker that gives no sign of life; one that works renews it."""
 FIRST_RETRY = 1.0
@@ -61,7 +63,7 @@ async def _claim_calls(node: Node, now: float, busy: int) -> Sequence[Job]:
 
 async def _work(node: Node, interval: float, clock: Callable[[], float], take: Claim) -> None:
     busy: set[asyncio.Task[None]] = set()
-    free = asyncio.Event()  # a job has ended: there is room for the next
+    free = asyncio.Event()  # a job has ended, so there is room for the next; or there is a new one
 
     def ended(task: asyncio.Task[None]) -> None:
         busy.discard(task)
@@ -75,7 +77,8 @@ async def _work(node: Node, interval: float, clock: Callable[[], float], take: C
             task.add_done_callback(ended)
 
     try:
-        await _repeat(claim, interval, free)
+        with node.wake.waking(free):
+            await _repeat(claim, interval, free)
     finally:
         for task in busy:
             task.cancel()
@@ -98,6 +101,7 @@ async def _repeat(step: Callable[[], Awaitable[object]], interval: float, wake: 
                 log.warning("step_failed", error=failure)
         with suppress(TimeoutError):
             await asyncio.wait_for(wake.wait(), interval)
+            await asyncio.sleep(min(interval, PAUSE))
         wake.clear()
 
 

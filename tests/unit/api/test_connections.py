@@ -1,7 +1,9 @@
 """Clients that keep a node waiting: each test shows the limit that ends them, and none measures time."""
 
 import asyncio
+import hashlib
 import json
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -96,6 +98,17 @@ async def until(done: Callable[[], bool]) -> None:
 async def test_a_connection_that_says_nothing_is_closed(node: Node) -> None:
     async with serving(node, replace(PATIENT, head_patience=0.1)) as (_, dial):
         assert await (await dial()).rest() == b""
+
+
+async def test_what_a_fast_sender_sends_arrives_as_it_is(node: Node) -> None:
+    content = os.urandom(3 << 20)
+    head = b"PUT /api/v1/documents/a HTTP/1.1\r\nhost: node\r\n" + AUTHORISED
+    async with serving(node, PATIENT) as (_, dial):
+        wire = await dial()
+        for size in (len(content), 1):  # and what comes after it on the same connection, too
+            await wire.say(head + b"content-length: %d\r\n\r\n" % size + content[:size])
+            status, stored = await wire.answer()
+            assert (status, stored["digest"]) == (201, "sha256:" + hashlib.sha256(content[:size]).hexdigest())
 
 
 async def test_a_head_that_does_not_end_is_answered_and_closed(node: Node) -> None:

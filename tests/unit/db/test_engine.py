@@ -108,6 +108,49 @@ async def test_nothing_of_a_failed_transaction_is_kept(engine: AsyncEngine) -> N
         assert (await session.scalars(select(JobRow.key))).all() == []
 
 
+async def test_what_can_not_be_committed_is_undone_before_the_connection_is_used_again(engine: AsyncEngine) -> None:
+    sessions = Sessions(engine)
+    delivery = "INSERT INTO deliveries (transfer, account, position, state, attempts, sent, updated) "
+    row = delivery + "VALUES ('nothing', 'nobody', 0, 'pending', 0, 0, 0)"
+
+    async def fail() -> None:
+        async with sessions.writing() as session:
+            if engine.dialect.name == "sqlite":
+                await session.execute(text("PRAGMA defer_foreign_keys = ON"))  # the COMMIT itself is what fails
+            await session.execute(text(row))
+
+    with pytest.raises(IntegrityError):
+        await fail()
+    async with sessions.writing() as session:
+        assert await session.scalar(text("SELECT count(*) FROM deliveries")) == 0
+
+
+async def test_each_transaction_that_reads_sees_what_was_committed_before_it(engine: AsyncEngine) -> None:
+    sessions = Sessions(engine)
+    for number in range(3):
+        async with sessions.writing() as session:
+            session.add(job(str(number)))
+        async with sessions.reading() as reader:
+            assert len((await reader.scalars(select(JobRow.key))).all()) == number + 1
+            if engine.dialect.name == "sqlite":  # PostgreSQL reads what is committed, statement by statement
+                async with sessions.writing() as session:
+                    session.add(job(f"meanwhile {number}"))
+                assert len((await reader.scalars(select(JobRow.key))).all()) == number + 1
+                async with sessions.writing() as session:
+                    await session.execute(text(f"DELETE FROM jobs WHERE key = 'meanwhile {number}'"))
+
+
+async def test_a_transaction_without_a_statement_is_none(engine: AsyncEngine) -> None:
+    sessions = Sessions(engine)
+    for use in (sessions.writing, sessions.reading):
+        async with use() as session:
+            await session.connection()
+    async with sessions.writing() as session, asyncio.timeout(60):
+        session.add(job("a"))
+    async with sessions.reading() as session:
+        assert await session.scalar(select(JobRow.key)) == "a"
+
+
 async def test_writers_that_are_cancelled_give_their_turn_back(engine: AsyncEngine) -> None:
     sessions = Sessions(engine)
     entered = asyncio.Event()

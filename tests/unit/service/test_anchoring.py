@@ -43,6 +43,17 @@ async def test_what_waits_is_anchored_together_and_followed_until_it_is_final(no
     assert list(paper.ledger.anchors.values()) == [3]
 
 
+async def test_while_an_anchor_waits_to_be_mined_the_next_batch_grows(node: Node, paper: Paper) -> None:
+    paper.ledger.waits = True
+    for n in range(3):
+        await deposited(node, f"{n}", b"content")
+        assert await anchor_waiting(node) == 0
+    assert (await node.store.counts())["batches"] == 0
+    paper.ledger.waits = False
+    assert await anchor_waiting(node) == 0
+    assert [each.size for each in await node.store.batches(BatchState.SEALED)] == [3]
+
+
 async def test_more_than_a_batch_holds_waits_for_the_next(new_node: NewNode, paper: Paper) -> None:
     node = new_node("Mine", limits=Limits(batch_size=2))
     for n in range(5):

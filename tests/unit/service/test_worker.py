@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -204,6 +204,33 @@ async def test_where_the_outcome_can_not_be_noted_the_lease_brings_the_job_back(
 async def running(node: Node) -> AsyncIterator["asyncio.Task[None]"]:
     task = asyncio.create_task(run(node, 0.01))
     yield task
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_a_worker_that_is_woken_works_without_waiting_for_its_time(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = asyncio.Event()
+
+    async def handler(_: Node, __: str) -> None:
+        done.set()
+
+    handle(monkeypatch, handler)
+    looked, look = asyncio.Event(), node.store.claim
+
+    async def claim(now: float, lease: float, limit: int) -> Sequence[Job]:
+        looked.set()
+        return await look(now, lease, limit)
+
+    monkeypatch.setattr(node.store, "claim", claim)
+    task = asyncio.create_task(run(node, 3600))
+    async with asyncio.timeout(60):
+        await looked.wait()
+        await add(node, JOB)
+        node.wake()
+        await done.wait()
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task

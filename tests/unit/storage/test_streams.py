@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.streams import blocks, uninterrupted
+from storage.streams import blocks, gathered, uninterrupted
 
 
 async def stream(chunks: list[bytes]) -> AsyncIterator[bytes]:
@@ -36,6 +36,16 @@ async def test_a_block_is_given_before_more_is_asked_for() -> None:
         assert asked <= 9
         if asked <= 2:
             assert asked == 2
+
+
+@given(chunks=st.lists(st.binary(max_size=20), max_size=20), size=st.integers(1, 25))
+async def test_short_chunks_are_gathered_and_long_ones_left_alone(chunks: list[bytes], size: int) -> None:
+    given = [block async for block in gathered(stream(chunks), size)]
+    assert b"".join(given) == b"".join(chunks)
+    assert all(size <= len(block) < size + 20 for block in given[:-1])
+    assert b"" not in given
+    (only,) = [block async for block in gathered(stream([b"long enough"]), 11)]
+    assert only == b"long enough"
 
 
 async def test_work_gives_its_result_or_error() -> None:
