@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
-from sqlalchemy import Select, func, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from docex.core.state import (
     Job,
 )
 from docex.db import rows
+from docex.db.grouped import Grouped
 from docex.db.models import JobRow
 from docex.db.tables import Tables
 
@@ -20,6 +22,10 @@ SKEW = 60.0
 
 class JobTables(Tables):
     """Work to do."""
+
+    def __init__(self, engine: AsyncEngine, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(engine, clock)
+        self._done: Grouped[str, None] = Grouped(self._remove, lambda key: key)
 
     async def claim(self, now: float, lease: float, limit: int) -> Sequence[Job]:
         """See the protocol."""
@@ -76,9 +82,12 @@ class JobTables(Tables):
 
     async def finish(self, key: str) -> None:
         """See the protocol."""
+        await self._done.add(key)
+
+    async def _remove(self, keys: Sequence[str]) -> Sequence[None]:
         async with self._writing() as session:
-            if (row := await session.get(JobRow, key)) is not None:
-                await session.delete(row)
+            await session.execute(delete(JobRow).where(JobRow.key.in_(sorted(keys))))
+        return [None] * len(keys)
 
     async def retry(self, key: str, at: float, error: str) -> None:
         """See the protocol."""

@@ -47,9 +47,9 @@ class TransferTables(EventTables):
                     await self._take_effect(session, once, transfer.id)
                     kind = EventKind.SENT if transfer.direction is Direction.SENT else EventKind.ANNOUNCED
                     await self._add_events(session, kind, transfer.id, [each.account for each in transfer.deliveries])
+                return await self._load(session, transfer.id)
         except IntegrityError:  # the same transfer from another connection at the same time
-            pass
-        return await self.transfer(transfer.id)
+            return await self.transfer(transfer.id)
 
     async def _insert_transfer(self, session: AsyncSession, transfer: StoredTransfer) -> None:
         session.add(

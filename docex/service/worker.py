@@ -23,7 +23,7 @@ from docex.service.node import Node, printable
 from keys import KeysError
 from storage import StorageError
 
-PAUSE = 0.02
+PAUSE = 0.05
 """Seconds between being woken and looking for work: what comes meanwhile is found together."""
 LEASE = 20.0
 """Seconds that a job stays with a worker that gives no sign of life; one that works renews it."""
