@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from types import FrameType
 from typing import NoReturn
 
@@ -13,9 +14,14 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # the terminal has gone; `nohup` has it ignored
         signal.signal(signal.SIGHUP, _terminate)
-    from docex.cli.app import run
+    from docex.core.interrupts import held
 
-    run()
+    try:
+        with held():  # half-imported modules make errors of their own
+            from docex.cli.app import run
+        run()
+    except KeyboardInterrupt:  # beside the commands, which end themselves
+        sys.exit(128 + signal.SIGINT)
 
 
 def _terminate(number: int, _: FrameType | None) -> NoReturn:

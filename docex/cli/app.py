@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from docex.cli import coercion, errors, help_text
+from docex.core.interrupts import held
 
 coercion.install()
 
@@ -65,7 +66,8 @@ COMMANDS = (
 def load(command: Command) -> TyperCommand | TyperGroup:
     """The real command behind an entry of `COMMANDS`."""
     app = typer.Typer()
-    import_module(command.module).register(app)
+    with held():
+        import_module(command.module).register(app)
     loaded = get_group(app).commands[command.name]
     assert isinstance(loaded, TyperCommand | TyperGroup)
     return loaded

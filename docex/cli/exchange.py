@@ -20,6 +20,7 @@ from docex.cli.options import Force, Json, KeystoreFolder, PassphraseFile
 from docex.cli.transfers import ENDED, show_view
 from docex.core.claims import KINDS
 from docex.core.digest import parse_digest
+from docex.core.interrupts import passing
 from docex.core.names import check_folder, check_path
 from docex.errors import UsageError
 
@@ -146,7 +147,7 @@ def fetch(
 
     check_path(path)
     params = {"version": version} if version else {}
-    with connect(node, token_file) as client, new_file(out, force=force) as file:
+    with connect(node, token_file) as client, new_file(out, force=force) as file, passing():
         want = client.json("GET", f"documents/{quote(path)}", params=params | {"details": "true"})
         params["version"] = want["version"]
         with output.Meter(path, want["size"]) as meter:
@@ -248,7 +249,7 @@ def _open(
     chunks = client.download(f"transfers/{received['id']}/packet")
     with closing(chunks), folder_sink(out, force=force) as sink:
         source = io.BufferedReader(_ResponseStream(chunks), _CHUNK)
-        with output.Meter("opening", claim.size) as meter:
+        with passing(), output.Meter("opening", claim.size) as meter:
             opened = packet.open_packet(source, identities, sink if keep else packet.Discard(), progress=meter)
         if opened.payload_digest != claim.packet or opened.packet.digest_text != claim.statement:
             raise DigestMismatch("the packet is not the one that the sender signed the transfer for")

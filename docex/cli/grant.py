@@ -15,6 +15,7 @@ import typer
 
 from docex.cli import output, unlock
 from docex.cli.options import Force, IdentityFiles, Json, KeystoreFolder, PassphraseFile
+from docex.core.interrupts import held, passing
 from docex.errors import DigestMismatch, UsageError
 
 if TYPE_CHECKING:
@@ -92,13 +93,13 @@ def grant(
 
     digest = None if payload_digest is None else str(parse_digest(payload_digest))
     with streams.opened_source(source, "Granting") as (stream, _):
-        with unlock.opening(unlock.keystore_folder(keystore), passphrase_file) as keystore_opened:
-            packet = _packet(stream, regular=source != _STREAM and source.is_file())
-            old = packet.header if header is None else granted.read_detached(header)
-            named = parties.parties(to or [], recipients_file or [])
-            mine = keystore_opened()
+        keystore_opened = unlock.opening(unlock.keystore_folder(keystore), passphrase_file)
+        packet = _packet(stream, regular=source != _STREAM and source.is_file())
+        old = packet.header if header is None else granted.read_detached(header)
+        named = parties.parties(to or [], recipients_file or [])
+        mine = keystore_opened()
         new = _extended(old, mine, identity or [], named)
-        with _outputs(places, force=force) as (file, lines):
+        with _outputs(places, force=force) as (file, lines), passing():
             write_all(file, memoryview(new))
             with output.Meter("Granting", packet.payload_size) as meter:
                 digest = _pass_payload(packet, None if places.header_only else file, digest, meter)
@@ -187,11 +188,11 @@ def _extended(old: Header, mine: Keystore, files: list[Path], named: Sequence[Pa
 
 @contextmanager
 def _outputs(places: _Places, *, force: bool) -> Iterator[tuple[FileIO, FileIO]]:
-    """Where to write packet (or header) and grants: both get their names at the end, or neither."""
+    """Where to write packet (or header) and grants: both get their names at the end, or neither, as with `new_file`."""
     from docex.cli.streams import opened_destination
     from docex.service.files import new_file
 
-    with ExitStack() as undo:
+    with held(), ExitStack() as undo:
         with opened_destination(places.out, force=force) as file:
             with new_file(places.statement, force=force, durable=force) as lines:
                 yield file, lines

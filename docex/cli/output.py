@@ -21,6 +21,7 @@ from docex.errors import UsageError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+_REFRESH = 0.1  # seconds
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(i)?)?B?", re.ASCII | re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
@@ -137,6 +138,7 @@ class Meter:
         self._done = 0
         self._start = time.monotonic() + patience
         self._watched = sys.stderr.isatty()
+        self._next = 0.0
         self._progress: Progress | None = None
         self._task: Any = None
 
@@ -158,7 +160,9 @@ class Meter:
                 done = self._position()
         if self._progress is None:
             self._progress = self._show(done)
-        self._progress.update(self._task, completed=done)
+        if (now := time.monotonic()) >= self._next:
+            self._next = now + _REFRESH
+            self._progress.update(self._task, completed=done, refresh=True)
 
     def restart(self) -> None:
         """Begin anew: what was done has to be done again."""
@@ -172,7 +176,8 @@ class Meter:
         if self._unit is not None:
             amount = TextColumn("{task.completed:.0f}/{task.total:.0f} " + self._unit)
         columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
-        progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        # Not by a thread of its own: there may be none to be had.
+        progress = Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
         self._task = progress.add_task(self._title, total=self._total, completed=done)
         progress.start()
         return progress

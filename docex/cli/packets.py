@@ -15,6 +15,7 @@ import typer
 
 from docex.cli import output, unlock
 from docex.cli.options import Force, IdentityFiles, Json, KeystoreFolder, PassphraseFile
+from docex.core.interrupts import held
 from docex.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def seal(
         raise UsageError("name at least one recipient, with --to or -R")
     _check_files(files, out, force=force)
     store = unlock.keystore_folder(keystore)
-    with unlock.opening(store, passphrase_file) as keystore_opened:  # which goes on until the first signature
+    with held():
+        keystore_opened = unlock.opening(store, passphrase_file)  # which goes on until the first signature
         from docex.cli import contents, parties, streams
         from docex.core import packet
         from keys import local
@@ -81,6 +83,13 @@ def seal(
         named = parties.parties(to or [], recipients_file or [])
         documents = [_document(file, folder, kind) for file in files]
         total = sum(document.size for document in documents)
+        if out == _STREAM:
+            keystore_opened()  # what is written there can't be taken back
+
+        def progress(count: int) -> None:
+            keystore_opened.check()  # a wrong passphrase ends it at once, not at the first signature
+            meter(count)
+
         with streams.opened_destination(out, force=force) as file, output.Meter("Sealing", total) as meter:
             sealed = packet.seal(
                 documents,
@@ -90,7 +99,7 @@ def seal(
                 issuer=local.read_public(store)["account"],
                 now=int(time.time()),
                 hash_payload=json,
-                progress=meter,
+                progress=progress,
             )
     size = sealed.header_size + sealed.payload_size
     if json:
@@ -190,7 +199,7 @@ def open_(
     limit = output.parse_size(max_size)
     from docex.cli import contents, granted, parties, streams
 
-    with streams.opened_source(source, "Opening") as (stream, meter):
+    with streams.opened_source(source, "Opening") as (stream, meter), held():
         grants = granted.read_grants(grant or [], granted_by or [])
         public = parties.read_public(sender_file) if sender_file else None
         keys = unlock.identities(keystore, identity or [], passphrase_file)

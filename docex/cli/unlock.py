@@ -5,13 +5,15 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
+from docex.core import interrupts
+from docex.core.interrupts import held, passing
 from docex.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,18 +82,54 @@ def keystore_folder(option: Path | None) -> Path:
     raise UsageError(f"no keystore: give --keystore DIR or set {KEYSTORE_VARIABLE}")
 
 
-@contextmanager
-def opening(folder: Path, passphrase_file: Path | None) -> Iterator[Callable[[], Keystore]]:
-    """Open a keystore while the block does something else: stretching a passphrase takes most of a short command.
+class Opening:
+    """A keystore that is being opened while its caller does something else: stretching takes most of a short command.
 
-    The block gets a function that waits for the keystore. Raises as `read_passphrase` and `keys.local` do.
+    Where no thread can be started, it is opened at once.
     """
+
+    def __init__(self, work: Callable[[], Keystore]) -> None:
+        self._work = work
+        self._done = Event()
+        self._keystore: Keystore | None = None
+        self._error: Exception | None = None
+        with held():
+            try:
+                # A daemon: nobody waits for the stretching after an error or a signal.
+                Thread(target=self._run, name="docex-keystore", daemon=True).start()
+            except RuntimeError:
+                with passing():
+                    self._run()
+
+    def _run(self) -> None:
+        try:
+            self._keystore = self._work()
+        except Exception as error:
+            self._error = error
+        self._done.set()
+
+    def check(self) -> None:
+        """Raise at once what is known to be wrong; wait for nothing."""
+        if self._error is not None:
+            raise self._error
+
+    def __call__(self) -> Keystore:
+        """The keystore, once it is open; raises as `keys.local` does."""
+        with held():
+            interrupts.wait(self._done)
+        self.check()
+        assert self._keystore is not None
+        return self._keystore
+
+
+def opening(folder: Path, passphrase_file: Path | None) -> Opening:
+    """Start opening a keystore. Raises as `read_passphrase` does, and for a keystore that is missing or malformed."""
     from keys import local
 
     local.read_public(folder)  # nobody should type a passphrase for a keystore that isn't there
-    passphrase = read_passphrase(passphrase_file, what=f"Passphrase of {folder}")
-    with ThreadPoolExecutor(1, thread_name_prefix="docex-keystore") as pool:
-        yield pool.submit(local.open_keystore, folder, passphrase).result
+    with passing():
+        passphrase = read_passphrase(passphrase_file, what=f"Passphrase of {folder}")
+    return Opening(partial(local.open_keystore, folder, passphrase))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +159,8 @@ class LateSigner:
 
 
 def open_keystore(folder: Path, passphrase_file: Path | None) -> Keystore:
-    """Open a keystore with the passphrase that `read_passphrase` finds; raises as `opening` does."""
-    with opening(folder, passphrase_file) as opened:
-        return opened()
+    """Open a keystore with the passphrase that `read_passphrase` finds; raises as `opening` and `Opening` do."""
+    return opening(folder, passphrase_file)()
 
 
 def identities(keystore: Path | None, key_files: list[Path], passphrase_file: Path | None) -> list[Unwrapper]:
@@ -138,10 +175,10 @@ def identities(keystore: Path | None, key_files: list[Path], passphrase_file: Pa
         found += _identity_file(file)
     if keystore is None and found:
         return found
-    with opening(keystore_folder(keystore), passphrase_file) as keystore_opened:
-        import docex.service.folder  # noqa: F401 - what comes next, loaded meanwhile
+    opens = opening(keystore_folder(keystore), passphrase_file)
+    import docex.service.folder  # noqa: F401 - what comes next, loaded meanwhile
 
-        opened = keystore_opened()
+    opened = opens()
     if opened.identity is None:
         raise UsageError("this keystore was exported without its identity: it can't open packets")
     return [*found, opened.identity]

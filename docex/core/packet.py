@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 
 from docex.core import compression, statement, tar
@@ -21,6 +21,7 @@ from docex.core.age import DecryptingReader, EncryptingWriter
 from docex.core.age.streams import Destination, Source
 from docex.core.claims import Addressee, Document, Packet
 from docex.core.digest import sha256
+from docex.core.interrupts import held, passing
 from docex.core.packing import (
     DOCUMENT_PREFIX,
     MAX_DOCUMENTS,
@@ -136,14 +137,16 @@ def seal(
     to = tuple(Addressee(key_id(recipient.text), account) for recipient, account in recipients)
     if len({addressee.key for addressee in to}) != len(to):
         raise UsageError("the same recipient is named twice")
-    writer = EncryptingWriter(destination, [recipient for recipient, _ in recipients], hash_payload=hash_payload)
-    with writer, Crew() as crew:
-        packer = Packer(documents, to, signer, issuer, now, progress, crew)
-        with closing(crew.map(_framed, packer.chunks())) as frames:
-            for chunk, pieces in frames:
-                for piece in pieces:
-                    writer.write(piece)
-                packer.recycle(chunk)
+    with held():
+        with passing():
+            keys = [recipient for recipient, _ in recipients]
+            writer = EncryptingWriter(destination, keys, hash_payload=hash_payload)
+        with writer:
+            with Crew() as crew:
+                packer = Packer(documents, to, signer, issuer, now, progress, crew)
+                _write(writer, packer, crew)
+            with passing():
+                writer.close()
     assert packer.packet is not None  # the generator ran to its end
     return Sealed(
         tuple(packer.statements),
@@ -153,6 +156,15 @@ def seal(
         len(writer.header),
         str(sha256(writer.header)),
     )
+
+
+def _write(writer: EncryptingWriter, packer: Packer, crew: Crew) -> None:
+    with closing(crew.map(_framed, packer.chunks())) as frames:
+        for chunk, pieces in frames:
+            with passing():
+                for piece in pieces:
+                    writer.write(piece)
+            packer.recycle(chunk)
 
 
 def _framed(chunk: Chunk) -> tuple[Chunk, list[bytes | memoryview]]:
@@ -197,7 +209,7 @@ def open_packet(
     """
     reader = DecryptingReader(source, identities, hash_payload=hash_payload)
     frames = compression.FrameReader(reader, max_size)
-    with Crew() as crew, closing(_decompressed(frames, crew)) as chunks:
+    with held(), Crew() as crew, closing(_decompressed(frames, crew)) as chunks:
         found, lines = unpack(tar.TarReader(tar.ChunkReader(chunks)), sink, progress, crew)
     statements = _check_statements(statement.parse_lines(lines, MAX_DOCUMENTS + 1), found)
     documents, packet = statements[:-1], statements[-1]
@@ -234,15 +246,14 @@ def open_document(source: Source, identities: Sequence[Unwrapper], path: str) ->
 
     chunks = all_chunks()
     archive = tar.TarReader(tar.ChunkReader(chunks))
-    try:
+    with held(), ExitStack() as failed:
+        failed.callback(chunks.close)
         while entry := archive.next():
             if entry.path == DOCUMENT_PREFIX + path:
+                failed.pop_all()
                 return DocumentReader(chunks, archive)
             while archive.read():
                 pass
-    except BaseException:
-        chunks.close()
-        raise
     raise NotFound(f"the packet has no document {path!r}")
 
 

@@ -5,6 +5,10 @@ waiting. With a thread for each stage the system would spread those over the cor
 than a millisecond at a time: opening a packet left a third of one core unused.
 
 The heavy tasks (hashing, Zstandard, ChaCha20-Poly1305, reading and writing) release the GIL, so threads are enough.
+
+No signal cuts short what the crew does with its lock, lanes and threads (`docex.core.interrupts`): on the main thread a
+crew is used within `held`, and its tasks are windows. So a handler raises in somebody's task, as if that had failed, or
+where the caller has nothing to do: the lock is never left taken, no lane busy and no thread forgotten.
 """
 
 from __future__ import annotations
@@ -19,6 +23,9 @@ from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, NoReturn, Self, TypeVar, cast
+
+from docex.core import interrupts
+from docex.core.interrupts import held, passing
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -46,7 +53,8 @@ class Task(Generic[R]):
         """Do it, and keep what comes of it, an error as well."""
         assert self._work is not None
         try:
-            self._value = self._work()
+            with passing():
+                self._value = self._work()
         except BaseException as error:
             self.error = error
         self._work = None
@@ -75,6 +83,8 @@ class _Lane(deque[Task[Any]]):
 class Crew:
     """The caller and a few helpers, who start when there is something to share. Leaving the block ends them.
 
+    It waits for what they are at; a second signal does not.
+
     Args:
         helpers: how many at most; by default one less than there are cores, but one to three.
     """
@@ -84,6 +94,7 @@ class Crew:
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
         self._stopped = False
+        self._hurried = False
         self._ordered = _Lane(serial=True)
         self._parallel = _Lane(serial=False)
         self._source = _Lane(serial=True)
@@ -98,24 +109,28 @@ class Crew:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
+        with held():
+            with self._changed:
+                self._stopped = True
+                self._changed.notify_all()
+            for thread in self._threads:
+                while thread.is_alive() and not self._hurried:
+                    thread.join(interrupts.STEP)
+                    interrupts.hurry()
 
     def in_order(self, work: Callable[[], R]) -> Task[R]:
         """Have something done; one such task at a time, in the order in which they were given."""
         task = Task(work, self._ordered)
-        with self._changed:
+        with held(), self._changed:
             self._ordered.append(task)
             self._changed.notify()
         return task
 
     def result(self, task: Task[R]) -> R:
         """What came of a task, once. Until it is done the caller helps with whatever there is."""
-        self._help_until(lambda: task.done, task.lane)
-        return task.take()
+        with held():
+            self._help_until(lambda: task.done, task.lane)
+            return task.take()
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
         """Apply ``function`` to ``items`` and yield the results in their order; once for each crew.
@@ -126,25 +141,39 @@ class Crew:
         source = iter(items)
         pull = partial(self._pull, source, function)
         try:
-            self._pull_more(pull)
-            while True:
-                self._help_until(lambda: bool(self._results or self._ended), self._source)
-                if not self._results:
-                    return
-                value: R = self.result(self._results[0])
-                with self._changed:
-                    self._results.popleft()
-                self._pull_more(pull)
+            while (task := self._next(pull)) is not None:
+                value: R = task.take()
                 yield value
                 del value  # while the next is made, its memory may be used again
         finally:
+            with held():
+                self._close()
+                if isinstance(source, Generator):
+                    source.close()
+
+    def _next(self, pull: Callable[[], None]) -> Task[Any] | None:
+        """The next result's task, done; None at the end of the items."""
+        with held():
+            self._pull_more(pull)
+            self._help_until(lambda: bool(self._results or self._ended), self._source)
+            if not self._results:
+                return None
+            task = self._results[0]
+            self._help_until(lambda: task.done, task.lane)
             with self._changed:
-                self._source.clear()
-                self._parallel.clear()
-                while self._source.busy:
-                    self._changed.wait()
-            if isinstance(source, Generator):
-                source.close()
+                self._results.popleft()
+            self._pull_more(pull)
+            return task
+
+    def _close(self) -> None:
+        with self._changed:
+            self._source.clear()
+            self._parallel.clear()
+            self._hurried = True  # unless this ends as it should
+            while self._source.busy:
+                self._changed.wait(interrupts.STEP)
+                interrupts.hurry()
+            self._hurried = False
 
     def _pull_more(self, pull: Callable[[], None]) -> None:
         """Have the next item taken, unless that is under way, or enough are here."""
@@ -163,11 +192,15 @@ class Crew:
         except BaseException as error:
             task = Task(partial(_raise, error), self._parallel)
             self._ended = True
+        with held():
+            self._add(task, partial(self._pull, source, function))
+
+    def _add(self, task: Task[Any], pull: Callable[[], None]) -> None:
         with self._changed:
             self._results.append(task)
             self._parallel.append(task)
             if not self._ended and len(self._results) < self._ahead:
-                self._source.append(Task(partial(self._pull, source, function), self._source))
+                self._source.append(Task(pull, self._source))
             self._changed.notify()
             start, self._taken = self._taken == 1, self._taken + 1
         if start:  # a single item, a small packet's, is not worth a thread
@@ -184,8 +217,7 @@ class Crew:
         """Do what there is to do, of this lane before any other, until something is so."""
         while (task := self._find(ready, lane)) is not None:
             self._run(task)
-            if task.error is not None and not isinstance(task.error, Exception):
-                raise task.error  # a Ctrl-C hits whatever the caller is at: it is not the task's
+            interrupts.check()  # a signal hits whatever the caller is at: what it raises is not the task's
 
     def _help(self) -> None:
         while (task := self._find(lambda: self._stopped)) is not None:
@@ -197,7 +229,8 @@ class Crew:
             while not ready():
                 if (task := self._take(lane)) is not None:
                     return task
-                self._changed.wait()
+                self._changed.wait(interrupts.STEP)
+                interrupts.check()
         return None
 
     def _take(self, first: _Lane | None) -> Task[Any] | None:

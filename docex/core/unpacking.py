@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from docex.core import names, tar
+from docex.core.interrupts import held, passing
 from docex.core.packing import DOCUMENT_PREFIX, MAX_DOCUMENTS, MAX_STATEMENTS_BYTES, STATEMENTS_NAME
 from docex.core.pipeline import Crew, Hasher
 from docex.errors import ArchiveInvalid, LimitExceeded
@@ -72,8 +73,9 @@ def unpack(
         take, hasher = sink.begin(path, entry.size), Hasher(crew)
         while data := archive.read():
             hasher.update(data)
-            take(data)
-            progress(len(data))
+            with passing():
+                take(data)
+                progress(len(data))
         found.append(Found(path, entry.size, hasher.digest()))
     raise ArchiveInvalid("the packet has no statements")
 
@@ -95,7 +97,9 @@ class DocumentReader:
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill up to ``len(buffer)`` bytes; 0 only at the document's end."""
-        self._rest = self._rest or self._archive.read()
+        if not self._rest:
+            with held():
+                self._rest = self._archive.read()
         count = min(len(buffer), len(self._rest))
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
@@ -103,10 +107,12 @@ class DocumentReader:
 
     def read(self, limit: int) -> bytes:
         """Up to ``limit`` bytes; empty only at the document's end."""
-        data, self._rest = (self._rest or self._archive.read()), memoryview(b"")
+        with held():
+            data, self._rest = (self._rest or self._archive.read()), memoryview(b"")
         data, self._rest = data[:limit], data[limit:]
         return bytes(data)
 
     def close(self) -> None:
         """End the thread that reads ahead."""
-        self._chunks.close()
+        with held():
+            self._chunks.close()

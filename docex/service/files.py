@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import stat
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
+from docex.core.interrupts import held, passing
 from docex.errors import Conflict
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
@@ -31,53 +30,36 @@ class AlreadyExists(Conflict):
 def new_file(path: Path, *, force: bool = False, durable: bool = True) -> Iterator[FileIO]:
     """A file to write that gets its name when the block ends well, and leaves nothing behind otherwise.
 
-    With ``durable`` the disk has it by then.
+    With ``durable`` the disk has it by then. No signal comes in between (`docex.core.interrupts`), so what may take
+    long in the block opens a window: ``with new_file(…) as file, passing():``.
 
     Raises:
         AlreadyExists: ``path`` exists (checked first, and again at the end) and ``force`` is not set.
         Conflict: ``path`` is a folder.
     """
-    check_file(path, force=force)
-    folder = os.open(path.parent, DIRECTORY)
-    temporary = f".docex-{secrets.token_hex(8)}"
-    try:
-        with _errors_about(path):
-            descriptor = os.open(temporary, NEW, 0o666, dir_fd=folder)
-        with FileIO(descriptor, "wb") as file:
-            yield file
+    with held():
+        check_file(path, force=force)
+        folder = os.open(path.parent, DIRECTORY)
+        temporary = f".docex-{secrets.token_hex(8)}"
+        try:
+            with _errors_about(path):
+                descriptor = os.open(temporary, NEW, 0o666, dir_fd=folder)
+            with FileIO(descriptor, "wb") as file:
+                yield file
+                if durable:
+                    with passing():
+                        os.fsync(file.fileno())
+            with _errors_about(path):
+                if force:
+                    os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+                else:
+                    claim(temporary, folder, path.name, folder, path)
             if durable:
-                os.fsync(file.fileno())
-        with _errors_about(path):
-            if force:
-                os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-            else:
-                claim(temporary, folder, path.name, folder, path)
-        if durable:
-            os.fsync(folder)
-    finally:
-        with uninterrupted():
+                os.fsync(folder)
+        finally:
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=folder)
             os.close(folder)
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Signals that would end the process wait until the block has: a second Ctrl-C must not cut a clean-up short."""
-    waiting: list[int] = []
-    before = {}
-    if threading.current_thread() is threading.main_thread():  # elsewhere none of them interrupts Python code
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if callable(handler := signal.getsignal(each)):
-                before[each] = handler
-                signal.signal(each, lambda number, _: waiting.append(number))
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-        for number in waiting[:1]:
-            os.kill(os.getpid(), number)
 
 
 @contextmanager

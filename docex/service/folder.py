@@ -19,6 +19,7 @@ from pathlib import Path
 from docex.core import names
 from docex.core.age.streams import Source, write_all
 from docex.core.grant import Grants
+from docex.core.interrupts import held, passing
 from docex.core.packet import DEFAULT_MAX_SIZE, Opened, open_packet
 from docex.errors import Conflict, PacketError
 from docex.service.files import (
@@ -30,7 +31,6 @@ from docex.service.files import (
     claim,
     mode_of,
     new_file,
-    uninterrupted,
 )
 from keys import Unwrapper
 
@@ -93,16 +93,17 @@ def open_into(
     with folder_sink(target, force=force, durable=durable) as sink, ExitStack() as undo:
         if statements is not None:
             check_file(statements, force=force)
-        opened = open_packet(
-            source,
-            identities,
-            sink,
-            max_size=max_size,
-            granted=grants.keys,
-            hash_payload=hash_payload or bool(grants.statements),
-            progress=progress,
-        )
-        opened = grants.check(opened)
+        with passing():
+            opened = open_packet(
+                source,
+                identities,
+                sink,
+                max_size=max_size,
+                granted=grants.keys,
+                hash_payload=hash_payload or bool(grants.statements),
+                progress=progress,
+            )
+            opened = grants.check(opened)
         if sender is not None:
             _check_sender(opened, sender)
         if statements is not None:
@@ -127,17 +128,18 @@ def _check_sender(opened: Opened, sender: Sender) -> None:
 def folder_sink(target: Path, *, force: bool = False, durable: bool = True) -> Iterator[FolderSink]:
     """A sink for `open_packet` over a folder. Without `FolderSink.commit` the block leaves nothing behind.
 
+    No signal comes in between (`docex.core.interrupts`); what may take long in the block opens a window.
+
     Raises:
         Conflict: ``target`` is not a folder.
     """
-    with ExitStack() as cleanup:
+    with held(), ExitStack() as cleanup:
         _make_folders(target, cleanup)
         root = os.open(target, DIRECTORY)
         cleanup.callback(os.close, root)
         name = f".docex-{secrets.token_hex(8)}"
         os.mkdir(name, 0o700, dir_fd=root)
-        for _ in range(2):  # a signal may come just before the first has begun
-            cleanup.callback(_remove_tree, name, root)
+        cleanup.callback(shutil.rmtree, name, ignore_errors=True, dir_fd=root)
         staging = os.open(name, DIRECTORY, dir_fd=root)
         cleanup.callback(os.close, staging)
         with closing(FolderSink(target, root, staging, force=force, durable=durable)) as sink:
@@ -258,11 +260,6 @@ def _make_folders(target: Path, cleanup: ExitStack) -> None:
         cleanup.callback(_remove_folder, target)
     if not target.is_dir():
         raise Conflict(f"{target} is not a folder")
-
-
-def _remove_tree(name: str, root: int) -> None:
-    with uninterrupted():
-        shutil.rmtree(name, ignore_errors=True, dir_fd=root)
 
 
 def _remove_folder(folder: Path | str, root: int | None = None) -> None:

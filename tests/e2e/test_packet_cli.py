@@ -310,6 +310,38 @@ def test_an_ignored_interrupt_stays_ignored(home: Path, attacker: Actor, receive
     assert (home / "out/a").read_bytes() == b"first"
 
 
+@pytest.mark.parametrize("out", ["p", "-"])
+def test_a_wrong_passphrase_is_known_before_much_is_done(out: str, home: Path, mine: Member) -> None:
+    with (home / "large").open("wb") as file:
+        file.truncate(1 << 40)
+    seal = ("seal", "large", "--to", "mine.json", "-k", "mine", "-o", out)
+    with nothing_left(home):
+        output, errors = docex(*seal, code=1, DOCEX_PASSPHRASE="wrong")
+    assert output == b""
+    assert errors == "error[wrong_passphrase]: the passphrase does not open the keystore\n"
+
+
+ALONE = """
+import threading
+def refuse(*_):
+    raise RuntimeError("can't start new thread")
+threading._start_new_thread = refuse
+from docex.cli import main
+main()
+"""
+
+
+def test_without_another_thread_all_goes_on(home: Path, mine: Member, maker: Member) -> None:
+    (home / "a").write_bytes(os.urandom(3 << 20))
+    for arguments in (
+        ("seal", "a", "--to", "mine.json", "-k", "mine", "-o", "p"),
+        ("open", "p", "-k", "mine", "-o", "out"),
+        ("grant", "p", "--to", "maker.json", "-k", "mine"),
+    ):
+        subprocess.run([sys.executable, "-c", ALONE, *arguments], env=environment(), timeout=60, check=True)
+    assert (home / "out/a").read_bytes() == (home / "a").read_bytes()
+
+
 def test_a_reader_that_goes_is_no_error(home: Path, mine: Member) -> None:
     (home / "large").write_bytes(os.urandom(2 << 20))
     with nothing_left(home), start("seal", "large", "--to", "mine.json", "-k", "mine", "-o", "-") as process:
