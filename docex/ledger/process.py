@@ -19,6 +19,7 @@ from docex.errors import LedgerUnavailable, UsageError
 
 HOST: Final = "127.0.0.1"
 CHAIN_ID: Final = 31337
+_OLD_STATES: Final = 500
 _START_SECONDS: Final = 20.0
 _STOP_SECONDS: Final = 10.0
 _LISTENING: Final = b"Listening on "
@@ -124,9 +125,11 @@ class LocalChain:
         if self._process is not None:
             raise UsageError("the chain runs already")
         binary = str(self._binary or find_anvil())
-        # Old states go to disk: in ~/.foundry, by default, where a chain that is killed leaves them for good.
+        # Old states go to disk: in ~/.foundry, by default, where a chain that is killed leaves them for good. All of
+        # them, half a megabyte a block, fill a disk in a day: beside the newest 500, in memory, so many stay.
         self._states = tempfile.mkdtemp(prefix="docex-chain-")
-        command = [binary, "--port", str(self.port), "--cache-path", self._states, *self._arguments]
+        states = ["--cache-path", self._states, "--max-persisted-states", str(_OLD_STATES)]
+        command = [binary, "--port", str(self.port), *states, *self._arguments]
         with tempfile.TemporaryFile() as words:
             self._process = subprocess.Popen(
                 bound_to_parent(command),
