@@ -1,7 +1,7 @@
 """Named points between two durable steps at which a test can end a node's process as ``kill -9`` does.
 
 Inert unless `arm` was called: `docex serve` does so with the names in ``DOCEX_FAILPOINTS`` (comma-separated). The list
-is closed, and `tests/e2e/faults/test_failpoints.py` crosses each of them.
+is closed, and `tests/unit/test_failpoints.py` sees that each of them is crossed by a test.
 """
 
 from __future__ import annotations
@@ -22,13 +22,21 @@ class Failpoint(StrEnum):
 
     NODE_MIGRATED = "node.migrated"
     NODE_OWNED = "node.owned"
+    UPLOAD_STORED = "upload.stored"
     DEPOSIT_STORED = "deposit.stored"
     DEPOSIT_KEPT = "deposit.kept"
     TRANSFER_STORED = "transfer.stored"
     TRANSFER_KEPT = "transfer.kept"
+    TRANSFER_EXPIRED = "transfer.expired"
     DELIVERY_ANNOUNCED = "delivery.announced"
     DELIVERY_SENT = "delivery.sent"
+    PEER_WOKEN = "peer.woken"
     ANNOUNCEMENT_KEPT = "announcement.kept"
+    ARRIVAL_BEGUN = "arrival.begun"
+    PART_STORED = "part.stored"
+    PART_REMOVED = "part.removed"
+    PARTS_CLEARED = "parts.cleared"
+    ARRIVAL_TAKEN = "arrival.taken"
     PACKET_STORED = "packet.stored"
     PACKET_KEPT = "packet.kept"
     CIPHERTEXT_STORED = "ciphertext.stored"
@@ -42,11 +50,14 @@ class Failpoint(StrEnum):
     RECEIVED_KEPT = "received.kept"
     RECEIPT_KEPT = "receipt.kept"
     RECEIPT_RETURNED = "receipt.returned"
+    RECEIPT_NOTED = "receipt.noted"
     RECEIPT_TAKEN = "receipt.taken"
     STATEMENTS_KEPT = "statements.kept"
     REVOCATION_KEPT = "revocation.kept"
     REVOCATION_RECORDED = "revocation.recorded"
     KEY_KEPT = "key.kept"
+    REQUEST_BEGUN = "request.begun"
+    REQUEST_FAILED = "request.failed"
     BATCH_KEPT = "batch.kept"
     BATCH_ANCHORED = "batch.anchored"
     BATCH_FINAL = "batch.final"
@@ -55,8 +66,13 @@ class Failpoint(StrEnum):
     TRANSACTION_SIGNED = "transaction.signed"
     TRANSACTION_SENT = "transaction.sent"
     TRANSACTION_MOVED = "transaction.moved"
+    TRANSACTION_LOST = "transaction.lost"
+    TRANSACTION_RENUMBERED = "transaction.renumbered"
+    TRANSACTION_FILLED = "transaction.filled"
+    TRANSACTION_ADOPTED = "transaction.adopted"
     JOB_CLAIMED = "job.claimed"
     JOB_DONE = "job.done"
+    JOB_PUT_OFF = "job.put_off"
 
 
 _armed: set[Failpoint] = set()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from docex.core.ledger_types import TransactionInfo
 from docex.core.transactions import BlockRef, StoredTransaction, TransactionStatus, TransactionStore
 from docex.errors import LedgerRejected
+from docex.failpoints import Failpoint, reached
 from docex.ledger import chain
 from docex.ledger.rpc import Rpc, RpcError
 
@@ -59,6 +60,7 @@ async def drop_lost(
         if block is not None and block.hash == row.block.hash:
             break
         lost.append((row, await store.set_block(row.key, TransactionStatus.PENDING, None)))
+        reached(Failpoint.TRANSACTION_LOST)
     return lost
 
 

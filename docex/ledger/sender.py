@@ -137,7 +137,9 @@ class Sender:
         if answer is None:
             raise NotFound(f"the chain has no transaction 0x{transaction.hex()}")
         request, attempt = rebuild(answer, key, self.chain_id, self.account)
-        return await self._store.adopt(request, attempt)
+        row = await self._store.adopt(request, attempt)
+        reached(Failpoint.TRANSACTION_ADOPTED)
+        return row
 
     async def poll(self) -> Poll:
         """Brings every row forward by the rules above; see the module.
@@ -247,16 +249,13 @@ class Sender:
         if row.nonce >= deep_count or (await follow.observe(self._rpc, [row]))[row.key] is not None:
             return row
         moved = await self._store.renumber(row.key, row.nonce, now.count)
+        reached(Failpoint.TRANSACTION_RENUMBERED)
         message = f"nonce {row.nonce} was used by another transaction of {self.account}; now {moved.nonce}"
         alarms.append(Alarm("nonce_taken", row.key, message))
         return await self._signed(moved, now)
 
     async def _fill_gaps(
-        self,
-        rows: Sequence[StoredTransaction],
-        pending: Sequence[StoredTransaction],
-        now: Market,
-        alarms: list[Alarm],
+        self, rows: Sequence[StoredTransaction], pending: Sequence[StoredTransaction], now: Market, alarms: list[Alarm]
     ) -> list[StoredTransaction]:
         """Rule 5. Waits as for a stuck row: somebody else's transaction or a late answer may close the gap."""
         waiting = [row for row in pending if row.nonce > now.count and self._waited(row, now)]
@@ -269,6 +268,7 @@ class Sender:
             request = TransactionRequest(key, self.chain_id, self.account, self.account, b"", 0, _TRANSFER_GAS)
             filler = await self._store.reserve_at(request, nonce)
             if filler is not None:
+                reached(Failpoint.TRANSACTION_FILLED)
                 fillers.append(await self._signed(filler, now))
                 alarms.append(Alarm("gap", key, f"no transaction has nonce {nonce}: an empty one fills it"))
         return fillers

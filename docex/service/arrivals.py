@@ -71,7 +71,10 @@ async def receive(node: Node, transfer_id: str, chunks: AsyncIterator[bytes], of
     if not transfer.wanted:
         return transfer
     async with _under_way(node, transfer):
-        return await take_packet(node, transfer_id, chunks, offset)
+        reached(Failpoint.ARRIVAL_BEGUN)
+        taken = await take_packet(node, transfer_id, chunks, offset)
+        reached(Failpoint.ARRIVAL_TAKEN)
+        return taken
 
 
 async def take_packet(node: Node, transfer_id: str, chunks: AsyncIterator[bytes], offset: int = 0) -> StoredTransfer:
@@ -105,6 +108,7 @@ async def take_packet(node: Node, transfer_id: str, chunks: AsyncIterator[bytes]
     taken = await _note(node, transfer)
     if in_parts:
         await _remove(node, transfer_id)
+        reached(Failpoint.PARTS_CLEARED)
         await node.store.finish(jobs.cleaning(transfer_id, KEPT).key)
     return taken
 
@@ -191,6 +195,7 @@ async def _take_parts(node: Node, transfer: StoredTransfer, chunks: AsyncIterato
         while await source.more():
             path = f"{_folder(transfer.id)}{offset:020}.part"
             size = await node.blobs.put(path, source.part())
+            reached(Failpoint.PART_STORED)
             if offset == 0 and not transfer.fair:
                 await _check_first(node, transfer, path)
             offset += size
@@ -252,6 +257,7 @@ async def _remove(node: Node, transfer_id: str) -> None:
     for path in reversed(paths):
         with suppress(BlobNotFound):
             await node.blobs.delete(path)
+        reached(Failpoint.PART_REMOVED)
 
 
 async def _check_first(node: Node, transfer: StoredTransfer, path: str) -> None:

@@ -20,6 +20,7 @@ import structlog
 
 from docex.core.access import Caller
 from docex.core.requests import Once
+from docex.failpoints import Failpoint, reached
 from docex.service.node import Node
 
 T = TypeVar("T")
@@ -83,10 +84,12 @@ async def once(
     effect = await node.store.begin(attempt, request.fingerprint, node.now(), LEASE, keep)
     if effect is not None:
         return Outcome(await again(effect), repeated=True)
+    reached(Failpoint.REQUEST_BEGUN)
     try:
         async with _held(node, attempt):
             return Outcome(await work(attempt), repeated=False)
     except BaseException:
+        reached(Failpoint.REQUEST_FAILED)
         await asyncio.shield(_noted(node.store.abandon(attempt)))
         raise
 

@@ -132,6 +132,7 @@ async def give_back(node: Node, transfer_id: str) -> None:
     await node.peers.send_receipt(sender.endpoint, receipt.token)
     reached(Failpoint.RECEIPT_RETURNED)
     await node.store.set_returned(transfer_id)
+    reached(Failpoint.RECEIPT_NOTED)
 
 
 async def take(node: Node, token: str) -> StoredTransfer:

@@ -256,6 +256,7 @@ async def expire(node: Node, transfer_id: str) -> float | None:
     if expires is not None and expires > node.now():  # the clock was put back since the job became due
         return expires - node.now()
     await node.store.expire(transfer_id)
+    reached(Failpoint.TRANSFER_EXPIRED)
     deliveries = (await node.store.transfer(transfer_id)).deliveries
     return handover.LAST_WAIT if any(each.state is DeliveryState.RECEIVED for each in deliveries) else None
 
@@ -320,6 +321,7 @@ async def announced(node: Node, token: str) -> StoredTransfer:
     await check_signer(node, said, now, by=now)
     count_member(node, said.issuer)
     await node.store.wake(said.issuer)
+    reached(Failpoint.PEER_WOKEN)
     row = StoredTransfer(
         said.digest_text,
         Direction.RECEIVED,

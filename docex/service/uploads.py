@@ -20,6 +20,7 @@ from docex.core.recipients import parse_recipient
 from docex.core.requests import NO_CONDITION, Precondition
 from docex.core.state import StoredDocument
 from docex.errors import LimitExceeded
+from docex.failpoints import Failpoint, reached
 from docex.service import deposits
 from docex.service.deposits import opened_blob
 from docex.service.node import Node
@@ -59,6 +60,7 @@ async def deposit(
         encrypt(source, destination, [parse_recipient(identity.recipient)])
 
     await write_blob(node.blobs, blob, keep, raw)
+    reached(Failpoint.UPLOAD_STORED)
     try:
         async with aclosing(_again(node, blob, identity)) as plain:
             return await deposits.deposit(

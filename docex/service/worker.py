@@ -131,6 +131,7 @@ async def _failed(node: Node, job: Job, error: Exception, clock: Callable[[], fl
     ceiling = min(LAST_RETRY, FIRST_RETRY * 2 ** min(job.attempts, 20))
     delay = random.uniform(FIRST_RETRY / 2, ceiling)  # noqa: S311 - spreads load, keeps no secret
     await node.store.retry(job.key, clock() + delay, text)
+    reached(Failpoint.JOB_PUT_OFF)
     if job.kind in ("deliver", "ask"):
         transfer, _, account = job.argument.partition(" ")
         account = account or node.account  # who asks for a header is its addressee

@@ -12,6 +12,8 @@ import pytest
 from docex import failpoints
 from docex.errors import UsageError
 from docex.failpoints import Failpoint, arm, reached
+from tests.e2e.faults import test_failpoints, test_idempotency
+from tests.unit.ledger import test_sender_crashes
 
 SOURCES = Path(failpoints.__file__).parent
 
@@ -36,6 +38,11 @@ def test_each_point_stands_at_one_place() -> None:
         for name in re.findall(r"\breached\(Failpoint\.(\w+)\)", path.read_text())
     )
     assert found == Counter(point.name for point in Failpoint)
+
+
+def test_each_point_is_crossed_by_a_test() -> None:
+    crossed = {*test_failpoints.CROSSED, *test_idempotency.CROSSED, *test_sender_crashes.CROSSED}
+    assert crossed == set(Failpoint)
 
 
 def test_nothing_happens_at_a_point_that_is_not_armed(kills: list[tuple[int, int]]) -> None:

@@ -11,13 +11,14 @@ from tests.fixtures.problems import check_problem
 
 pytestmark = pytest.mark.timeout(420)
 
-BEFORE = (Failpoint.DEPOSIT_STORED, Failpoint.TRANSFER_STORED)
+BEFORE = (Failpoint.REQUEST_BEGUN, Failpoint.DEPOSIT_STORED, Failpoint.TRANSFER_STORED)
 AFTER = (Failpoint.DEPOSIT_KEPT, Failpoint.TRANSFER_KEPT, Failpoint.KEY_KEPT)
+CROSSED = (*BEFORE, *AFTER, Failpoint.REQUEST_FAILED)
 
 
 async def send(member: Member, point: Failpoint, to: str) -> httpx.Response:
     headers = {"idempotency-key": f'"{point}"'}
-    if point in (Failpoint.DEPOSIT_STORED, Failpoint.DEPOSIT_KEPT):
+    if point in (Failpoint.REQUEST_BEGUN, Failpoint.DEPOSIT_STORED, Failpoint.DEPOSIT_KEPT):
         return await member.client.put(f"/api/v1/documents/{point}", content=b"content", headers=headers)
     if point is Failpoint.KEY_KEPT:
         return await member.client.post("/api/v1/keys", json={"name": "Ann", "roles": ["auditor"]}, headers=headers)
@@ -52,3 +53,27 @@ async def test_a_request_sent_again_after_a_kill_takes_effect_once(new_member: N
         names = ("id",) if "id" in first.json() else ("statement", "version")
         assert [first.json()[each] for each in names] == [second.json()[each] for each in names]
         assert sum(await effects(mine)) == sum(before) + 1, point
+    await refused_twice(mine, maker.account)
+
+
+async def refused_twice(mine: Member, to: str) -> None:
+    """A request that fails, as its node is killed before it can say that another try may begin."""
+    wanted = {"documents": ["later"], "to": [to]}
+
+    async def ask() -> httpx.Response:
+        return await mine.client.post("/api/v1/transfers", json=wanted, headers={"idempotency-key": '"failed"'})
+
+    await mine.kill()
+    await mine.start({VARIABLE: Failpoint.REQUEST_FAILED})
+    with pytest.raises(httpx.HTTPError):
+        await ask()
+    await mine.until_dead()
+    await mine.start()
+    await mine.client.put("/api/v1/documents/later", content=b"content")
+    check_problem(await ask(), 409, "request_under_way")
+    mine.jump(10 * (LEASE + 1.0))
+    before = await effects(mine)
+    answers = [await ask() for _ in range(2)]
+    assert [each.status_code for each in answers] == [202, 202]
+    assert [each.headers.get("idempotency-replayed") for each in answers] == [None, "true"]
+    assert sum(await effects(mine)) == sum(before) + 1

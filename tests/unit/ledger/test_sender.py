@@ -187,7 +187,7 @@ async def test_nothing_is_kept_when_the_node_can_t_be_reached_at_first(anvil: Lo
         assert (await sender.wait("pay")).succeeded
 
 
-@pytest.mark.parametrize("estimate", ["0x0", "0x" + "00" * 31, "0x5207"])
+@pytest.mark.parametrize("estimate", ["0x0", "0x" + "00" * 31, "0x5207", "0x1000001", "0xfffffffffff"])
 async def test_an_estimate_that_no_transaction_can_have_is_no_answer(anvil: LocalChain, estimate: str) -> None:
     """Signed with it, the transaction would be refused for good, and hold up all behind it."""
 
