@@ -67,8 +67,8 @@ def rows_to_add(kind: str) -> list[str]:
         "transfers (id, direction, peer, packet, size, created, fair)": f"SELECT {sent}, 'sent', {account}, {sent},"
         f" 100000, i, {no} {tenth}",
         "transfer_documents (transfer, position, statement)": f"SELECT {sent}, 0, {said} {tenth}",
-        "deliveries (transfer, account, position, state, attempts, sent, updated)": f"SELECT {sent}, {account}, 0,"
-        f" 'accepted', 1, 100000, 1 {tenth}",
+        "deliveries (transfer, account, position, state, attempts, sent, updated, returned)": f"SELECT {sent},"
+        f" {account}, 0, 'accepted', 1, 100000, 1, {yes} {tenth}",
     }
     return [f"INSERT INTO {into} {numbers} {values}" for into, values in added.items()]
 

@@ -64,7 +64,7 @@ class DocumentRow(Base):
     __table_args__ = (
         UniqueConstraint("path", "version"),
         Index("documents_listed", "newest", "path"),
-        Index("documents_with_digest", "digest", "path"),
+        Index("documents_with_digest", "digest", "newest", "path"),
     )
 
     number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)

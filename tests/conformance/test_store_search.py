@@ -1,14 +1,19 @@
 """Searches by a part of the path on each database: what they find, and that they read no more than they must."""
 
 import random
+from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy.event import listen
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from docex.core.access import Folders
 from docex.db import parts
+from docex.db.engine import make_engine
 from docex.db.store import SqlStore
 from docex.service.ports import AuditStore
+from tests.fixtures.databases import NewSqlite
 from tests.fixtures.paper_nodes import Clock
 from tests.fixtures.statements import NOW, document_statement, stored_document
 
@@ -110,6 +115,24 @@ async def test_documents_that_came_together_are_found(store: AuditStore) -> None
     for each in said:
         await store.add_document(stored_document(each), [each])
     assert await search(store, "needle") == ["41/needle", "42/needle", "43/needle"]
+
+
+async def test_a_digest_is_looked_up_in_its_index(new_sqlite: NewSqlite, tmp_path: Path) -> None:
+    """Seen in the plan, and not in time: the index of paths would do, too, and read all of them."""
+    engine, asked = make_engine(new_sqlite(tmp_path / "plan.db")), list[str]()
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    listen(engine.sync_engine, "before_cursor_execute", note)
+    await SqlStore(engine).documents_with("sha256:" + "0" * 64, "a", 9, Folders(("lots",)))
+    async with engine.connect() as connection:
+        parameters = ("sha256:" + "0" * 64,) * asked[-1].count("?")
+        explained = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked[-1]}", parameters)
+        plan = list(explained.scalars("detail"))
+    await engine.dispose()
+    used = "INDEX documents_with_digest (digest=? AND newest=? AND path>? AND path<?)"
+    assert plan == [f"SEARCH documents USING {used}"]
 
 
 def test_the_parts_of_a_text_cover_it() -> None:

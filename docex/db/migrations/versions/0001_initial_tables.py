@@ -170,7 +170,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("path", "version"),
     )
     op.create_index(op.f("ix_documents_blob"), "documents", ["blob"], unique=False)
-    op.create_index("documents_with_digest", "documents", ["digest", "path"], unique=False)
+    op.create_index("documents_with_digest", "documents", ["digest", "newest", "path"], unique=False)
     op.create_index("documents_listed", "documents", ["newest", "path"], unique=False)
     op.create_index(op.f("ix_documents_statement"), "documents", ["statement"], unique=False)
     op.create_table(
