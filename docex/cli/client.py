@@ -152,6 +152,8 @@ class NodeClient:
                     response.read()
                     raise _refusal(response, self._node)
                 yield response
+        except UnicodeEncodeError:
+            raise UsageError("an argument holds what is not UTF-8: it can't be sent") from None
         except httpx.HTTPError as error:
             kind = NodeUnavailable if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else ConnectionBroken
             raise kind(f"the node at {self._node} can't be reached: {error}") from error

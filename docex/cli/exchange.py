@@ -55,13 +55,13 @@ def deposit(
     """Deposit documents: the node signs, compresses, encrypts and keeps them, and anchors their digests."""
     if supersedes is not None and len(files) > 1:
         raise UsageError("--supersedes goes with one document")
+    paths = [check_path(f"{folder.strip('/')}/{file.name}".lstrip("/")) for file in files]
     done = []
     with connect(node, token_file) as client:
         query = {"kind": kind} | ({"supersedes": statement_of(client, supersedes)} if supersedes else {})
-        for file in files:
+        for file, path in zip(files, paths, strict=True):
             if not file.is_file():
                 raise UsageError(f"{file} is not a file")
-            path = f"{folder.strip('/')}/{file.name}".lstrip("/")
             size = file.stat().st_size
             headers = {"content-type": mimetypes.guess_type(file.name)[0] or "application/octet-stream"}
             with output.Meter(file.name, size) as meter:
@@ -209,11 +209,12 @@ def acknowledge(
     from docex.core import statement
     from docex.core.claims import Receipt
 
+    transfer_id = str(parse_digest(transfer_id))  # it becomes a part of a URL
     opened_keystore = open_keystore(keystore_folder(keystore), passphrase_file)
     if opened_keystore.identity is None:
         raise UsageError("this keystore was exported without its identity: it can't open packets")
     with connect(node, token_file) as client:
-        received = client.json("GET", f"transfers/{quote(transfer_id)}")
+        received = client.json("GET", f"transfers/{transfer_id}")
         if received["direction"] != "received":
             raise UsageError("this transfer was sent by this node: it is for its addressees to acknowledge")
         opened: tuple[str, ...] = ()

@@ -188,5 +188,5 @@ def test_new_refuses_where_there_is_one(line: Line, here: Path) -> None:
 
 
 def test_a_refusal_tells_what_is_at_fault(line: Line) -> None:
-    result = docex(line, "transfers", "sha256:12")
-    assert "path.transfer: " in failure(result, "request_invalid")
+    result = docex(line, "access", "add", "long" * 1000, "--role", "auditor")
+    assert "; name: " in failure(result, "request_invalid")
