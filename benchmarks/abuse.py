@@ -2,7 +2,8 @@
 
 One real `docex serve`, SQLite and a folder of packets, both durable. Honest clients deposit 10 KB, look at the details
 of a document and list a folder, one after the other; attackers, in a process and at addresses of their own, come and
-go in turns. Whatever the node closes they open again at once:
+go in turns. Whatever the node closes they open again at once,
+so that every ten seconds 500 connections end and begin together:
 
     idle     sockets that say nothing
     heads    a byte of a head now and then, for ever
@@ -28,6 +29,7 @@ from tests.fixtures.processes import TOKEN
 
 IDLE, HEADS, BODIES, DEAF = 500, 100, 40, 10
 PAUSE = 0.25
+SETTLE = 2.0  # what many who come and go at once cost is none of what it costs that they are there
 LARGE = 16 << 20
 DEADLINE = 3600
 AUTHORISED = f"host: node\r\nauthorization: Bearer {TOKEN}\r\n"
@@ -103,9 +105,11 @@ def attacked(url: str) -> Iterator[None]:
         assert process.stdout is not None
         try:
             assert process.stdout.readline() == b"all are there\n"
+            time.sleep(SETTLE)
             yield
         finally:
             process.kill()
+            time.sleep(SETTLE)
 
 
 async def deposit(connection: Connection, number: int) -> None:

@@ -42,16 +42,47 @@ class ConnectionLimits:
     """Requests that are sent before the first is answered."""
 
 
+class Crowd:
+    """The open connections of a process, by address: counted at each new one, so without a look at all of them."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, set[LimitedProtocol]] = {}
+        self.everyone: set[LimitedProtocol] = set()
+
+    def of(self, address: str) -> set[LimitedProtocol]:
+        """Those from one address."""
+        return self._of.get(address, set())
+
+    def add(self, one: LimitedProtocol) -> None:
+        """Count one."""
+        self.everyone.add(one)
+        self._of.setdefault(one.address, set()).add(one)
+
+    def remove(self, one: LimitedProtocol) -> None:
+        """Count it no more."""
+        self.everyone.discard(one)
+        own = self.of(one.address)
+        own.discard(one)
+        if not own:
+            self._of.pop(one.address, None)
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """HTTP/1.1 within limits, whose own answers have the form of all other errors (RFC 9457)."""
 
-    def __init__(self, *, limits: ConnectionLimits, **given: Any) -> None:
+    def __init__(self, *, limits: ConnectionLimits, crowd: Crowd, **given: Any) -> None:
         super().__init__(**given)
         self._limits = limits
+        self._crowd = crowd
         self._head_timer: asyncio.TimerHandle | None = None
         self._read_timer: asyncio.TimerHandle | None = None
         self._unread = 0  # bytes that belong to no content
         self.waiting_since = self.loop.time()
+
+    @property
+    def address(self) -> str:
+        """Where it comes from, without the port; where there is none (a Unix socket), everybody is one."""
+        return (self.client or ("", 0))[0]
 
     @property
     def _served(self) -> bool:
@@ -60,18 +91,15 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, let another go for it, or refuse it."""
         super().connection_made(transport)
+        self._crowd.add(self)
         self._await_head()
         if self._is_full():
             self._answer(503, "too_many_connections", "there are too many connections: try again later")
 
     def _is_full(self) -> bool:
         """Whether there is no place; one that only waits makes place."""
-        open_now = [
-            each for each in self.connections if isinstance(each, LimitedProtocol) and not each.transport.is_closing()
-        ]
-        # By address alone, and not by port; where there is none (a Unix socket), everybody is one.
-        own = [each for each in open_now if (each.client or [""])[0] == (self.client or [""])[0]]
-        for crowd, most in ((own, self._limits.per_address), (open_now, self._limits.total)):
+        own, everyone = self._crowd.of(self.address), self._crowd.everyone
+        for crowd, most in ((own, self._limits.per_address), (everyone, self._limits.total)):
             if len(crowd) <= most:
                 continue
             waiting = [each for each in crowd if each is not self and not each._served]
@@ -83,6 +111,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
         self._stop_timers()
+        self._crowd.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -125,6 +154,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over: from here on, pings tell whether anybody is there."""
         self._stop_timers()
+        self._crowd.remove(self)
         super().handle_websocket_upgrade()
 
     def pause_writing(self) -> None:
@@ -177,6 +207,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _hang_up(self) -> None:
         # Closing would wait until all was read, and so for ever.
+        self._crowd.remove(self)
         self.transport.abort()
 
     def _answer(self, status: int, code: str, detail: str) -> None:
@@ -186,6 +217,7 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         answer = problem(status, code, detail)
         self.transport.write(_bytes_of(status, {**answer.headers, "connection": "close"}, bytes(answer.body)))
+        self._crowd.remove(self)
         self.transport.close()
 
     def send_400_response(self, msg: str) -> None:

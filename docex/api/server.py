@@ -8,12 +8,13 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from docex.api.connections import ConnectionLimits, LimitedProtocol
+from docex.api.connections import ConnectionLimits, Crowd, LimitedProtocol
 
 
 def configured(app: ASGIApp, *, grace: int = 5, limits: ConnectionLimits | None = None) -> uvicorn.Config:
     """How a node is served. It ends at most ``grace`` seconds after it was told to."""
-    protocol: Any = partial(LimitedProtocol, limits=limits or ConnectionLimits())  # uvicorn only calls it
+    # uvicorn only calls it, for each connection.
+    protocol: Any = partial(LimitedProtocol, limits=limits or ConnectionLimits(), crowd=Crowd())
     return uvicorn.Config(
         app,
         http=protocol,
