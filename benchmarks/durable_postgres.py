@@ -35,10 +35,11 @@ def postgres_server() -> Iterator[Postgres]:
         initdb = [*as_server, str(found / "initdb"), "-D", data, "-U", "docex", "-A", "trust", "--encoding=UTF8"]
         subprocess.run(initdb, check=True, stderr=subprocess.DEVNULL, **options)
         start = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}"]
+        command = [*as_server, str(found / "postgres"), "-D", data, *start]
         with (folder / "log").open("wb") as log:
-            server = subprocess.Popen([*as_server, str(found / "postgres"), "-D", data, *start], stderr=log, **options)
+            server = subprocess.Popen(command, stderr=log, **options)
         try:
-            running = Postgres(folder, server)
+            running = Postgres(folder, command, server)
             _wait_for(running)
             yield running
         finally:
