@@ -44,12 +44,17 @@ async def test_who_watches_sees_how_far_a_packet_is_while_its_connections_break(
         watching = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environment)
         assert watching.stdout is not None
         lines = []
-        async with asyncio.timeout(90):
-            while line := await watching.stdout.readline():
-                lines.append(json.loads(line))
-                if 0 < lines[-1]["sent"] < transfer["size"] and lines[-1]["error"] is not None:
-                    cutter.limits.clear()
-            assert await watching.wait() == 0
+        try:
+            async with asyncio.timeout(90):
+                while line := await watching.stdout.readline():
+                    lines.append(json.loads(line))
+                    if 0 < lines[-1]["sent"] < transfer["size"] and lines[-1]["error"] is not None:
+                        cutter.limits.clear()
+                assert await watching.wait() == 0
+        finally:
+            if watching.returncode is None:
+                watching.kill()
+                await watching.wait()
         assert isinstance(sender.node.peers, HttpPeers)
         await sender.node.peers.close()  # the cutter waits for the end of its connections
     (broken, *_) = [each for each in lines if each["error"] is not None]
