@@ -24,9 +24,9 @@ def node(new_node: NewNode) -> Node:
 
 @asynccontextmanager
 async def served(node: Node) -> AsyncIterator[str]:
-    """A node's address; its worker looks for work so rarely that it does not interfere."""
+    """A node's address. No worker: the tests themselves take each step, when they mean it to be taken."""
     listening = socket.create_server(("127.0.0.1", 0))
-    app = make_app(node, TOKEN, interval=3600)
+    app = make_app(node, TOKEN, interval=3600, worker=False)
     server = Server(configured(app, grace=2))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     while not server.started:

@@ -30,7 +30,7 @@ class Serving:
 
     def __init__(self, node: Node) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))
-        self._server = Server(configured(make_app(node, TOKEN, interval=3600), grace=2))
+        self._server = Server(configured(make_app(node, TOKEN, interval=3600, worker=False), grace=2))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
