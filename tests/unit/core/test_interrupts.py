@@ -310,7 +310,7 @@ class _Steps:
 
 
 def crew_threads() -> set[str]:
-    return {each.name for each in threading.enumerate() if each.name.startswith("docex")}
+    return {each.name for each in threading.enumerate() if each.name == "docex-crew"}
 
 
 def interrupted_everywhere(work: Callable[[], object], after: Callable[[], None], *modules: ModuleType) -> int:

@@ -135,7 +135,8 @@ async def test_a_device_without_space_is_reported_as_full(
 
 async def test_a_start_spares_the_drafts_of_living_writers(store: LocalStore, root: Path) -> None:
     async def with_restart() -> AsyncIterator[bytes]:
-        yield DATA[: 2 * MI]
+        yield DATA[:MI]
+        yield DATA[MI : 2 * MI]  # the first is written once there is a second
         (root / ".incoming" / "folder").mkdir()  # not a draft at all
         other = LocalStore(root)
         assert len(everything(root / ".incoming")) == 2
