@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -150,6 +151,11 @@ class LocalChain:
                 reason = words.read(2000).decode(errors="replace").strip()
                 raise LedgerUnavailable(f"anvil did not start: {reason or 'it said nothing'}")
         self.port = port
+        if "--state" in self._arguments:
+            # Anvil listens before it minds SIGTERM: ended in between, it would not write its state.
+            until = time.monotonic() + _START_SECONDS
+            while not _minds_sigterm(self._process) and time.monotonic() < until:
+                time.sleep(0.002)
 
     def stop(self) -> None:
         """Ends the chain and returns when it has ended and, with ``state``, written its file. Safe to call twice."""
@@ -164,6 +170,17 @@ class LocalChain:
             process.wait()
         if self._states is not None:
             shutil.rmtree(self._states, ignore_errors=True)
+
+
+def _minds_sigterm(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a process has a handler for SIGTERM (proc_pid_status(5)), or has ended; yes where nothing tells."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except OSError:
+        return True
+    if process.poll() is not None:
+        return True
+    return bool(int(status.split("SigCgt:")[1].split()[0], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 class _Output(threading.Thread):

@@ -65,6 +65,13 @@ async def test_the_state_survives_an_orderly_end_and_a_kill(new_chain: NewChain,
         assert (await chain.head(rpc)).number == 5
 
 
+def test_a_chain_that_is_ended_at_once_has_written_its_state(new_chain: NewChain, tmp_path: Path) -> None:
+    for number in range(20):
+        state = tmp_path / f"{number}.json"
+        new_chain(state=state).stop()
+        assert state.exists()
+
+
 async def test_blocks_come_by_themselves_when_asked_for(new_chain: NewChain) -> None:
     local = new_chain(block_time=0.05)
     async with Rpc(local.url) as rpc:
