@@ -17,7 +17,7 @@ import typer
 from docex.cli import output
 from docex.cli.client import DEFAULT_NODE, NodeClient, NodeOption, TokenOption, connect
 from docex.cli.options import Force, Json, KeystoreFolder, PassphraseFile
-from docex.cli.transfers import ENDED, show_view
+from docex.cli.transfers import ENDED, checked_id, show_view
 from docex.core.claims import KINDS
 from docex.core.digest import parse_digest
 from docex.core.interrupts import passing
@@ -209,7 +209,7 @@ def acknowledge(
     from docex.core import statement
     from docex.core.claims import Receipt
 
-    transfer_id = str(parse_digest(transfer_id))  # it becomes a part of a URL
+    transfer_id = checked_id(transfer_id)
     opened_keystore = open_keystore(keystore_folder(keystore), passphrase_file)
     if opened_keystore.identity is None:
         raise UsageError("this keystore was exported without its identity: it can't open packets")

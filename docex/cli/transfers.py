@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from typing import Annotated, Any
@@ -14,10 +13,10 @@ from typer.core import TyperGroup
 from docex.cli import output
 from docex.cli.client import DEFAULT_NODE, NodeClient, NodeOption, TokenOption, connect
 from docex.cli.options import Json
+from docex.core.digest import parse_digest
 from docex.errors import DocexError, UsageError
 
 ENDED = ("accepted", "rejected", "expired", "withheld")
-_ID = re.compile("sha256:[0-9a-f]{64}")
 _INTERVAL = 0.5
 _AWAY = ("node_unavailable", "database_unavailable", "too_many_calls")
 
@@ -64,11 +63,13 @@ def list_command(node: NodeOption = DEFAULT_NODE, token_file: TokenOption = None
         output.table(rows, indent="")
 
 
-def _checked(transfer_id: str) -> str:
-    """A transfer's id. Raises UsageError where it can't be one."""
-    if not _ID.fullmatch(transfer_id):
-        raise UsageError(f"{transfer_id[:80]!a} is no transfer's id (sha256:…): `docex transfers list` shows them")
-    return transfer_id
+def checked_id(transfer_id: str) -> str:
+    """A transfer's id, which becomes a part of a URL. Raises UsageError where it can't be one."""
+    try:
+        return str(parse_digest(transfer_id))
+    except UsageError:
+        message = f"{transfer_id[:80]!a} is no transfer's id (sha256:…): `docex transfers list` shows them"
+        raise UsageError(message) from None
 
 
 def show(
@@ -76,7 +77,7 @@ def show(
 ) -> None:
     """Show one transfer: where it stands with each addressee, and what became of it step by step."""
     with connect(node, token_file) as client:
-        view = client.json("GET", f"transfers/{_checked(transfer_id)}")
+        view = client.json("GET", f"transfers/{checked_id(transfer_id)}")
         show_view(view, as_json)
         if not as_json:
             _show_history(client, view)
@@ -103,7 +104,7 @@ def watch(
     Ends with 0 when all have accepted, else with 1. Where your node goes away meanwhile, it is waited for.
     """
     seen: dict[tuple[str, str], dict[str, Any]] = {}
-    wanted = [_checked(each) for each in transfer_ids]
+    wanted = [checked_id(each) for each in transfer_ids]
     with connect(node, token_file) as client, _Bars(shown=not as_json) as bars:
         while True:
             for view in _look(client, wanted, first=not seen):
