@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, ClassVar, get_args
 
 from docex.core import names
@@ -131,10 +131,20 @@ TYPES: Mapping[str, type[Body]] = types.MappingProxyType({body.TYPE: body for bo
 _WIRE_NAMES = {"sender": "from"}
 
 
+# The members of each claim by their names on the wire, and those that it must have.
+_FIELDS: Mapping[type[Any], Mapping[str, Field[Any]]] = {
+    cls: {_WIRE_NAMES.get(field.name, field.name): field for field in fields(cls)}
+    for cls in (Addressee, *TYPES.values())
+}
+_REQUIRED = {
+    cls: {name for name, field in members.items() if field.default is MISSING} for cls, members in _FIELDS.items()
+}
+
+
 def to_json(body: Body | Addressee) -> dict[str, Any]:
     """The claim as JSON values; members that are ``None`` are left out."""
     result: dict[str, Any] = {}
-    for field in fields(body):
+    for wire, field in _FIELDS[type(body)].items():
         value = getattr(body, field.name)
         if value is None:
             continue
@@ -142,7 +152,7 @@ def to_json(body: Body | Addressee) -> dict[str, Any]:
             value = to_json(value)
         elif isinstance(value, tuple):
             value = [to_json(item) if isinstance(item, Addressee) else item for item in value]
-        result[_WIRE_NAMES.get(field.name, field.name)] = value
+        result[wire] = value
     return result
 
 
@@ -169,9 +179,8 @@ def _read(cls: type[Any], value: Any, where: str) -> Any:
     """Build ``cls`` from a JSON object, each member through the check that `_MEMBERS` names for it."""
     if not isinstance(value, dict):
         raise StatementInvalid(f"{where} must be an object")
-    known = {_WIRE_NAMES.get(field.name, field.name): field for field in fields(cls)}
-    required = {name for name, field in known.items() if field.default is MISSING}
-    if extra := sorted((value.keys() - known.keys()) | (required - value.keys())):
+    known = _FIELDS[cls]
+    if extra := sorted((value.keys() - known.keys()) | (_REQUIRED[cls] - value.keys())):
         raise StatementInvalid(f"{where}: members missing or not known: {', '.join(map(ascii, extra))[:200]}")
     arguments = {}
     for name, item in value.items():

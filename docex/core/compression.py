@@ -45,6 +45,7 @@ _READ_SIZE = 1 << 18
 _BLOCK_SIZE = 1 << 17  # the largest block of RFC 8878 section 3.1.1.2.4
 _MAX_BLOCKS = 256  # of a frame; 8 are enough, and encoders split some
 _SAMPLE_SIZE = 1 << 14
+_SAMPLED_FROM = 1 << 18  # of what is shorter, samples cost more than the compressor itself takes to see it
 _local = threading.local()
 
 
@@ -75,7 +76,7 @@ def compress_frame(data: bytes | bytearray | memoryview, *, random: bool | None 
 def looks_random(data: bytes | bytearray | memoryview) -> bool:
     """Whether three samples of ``data`` hardly shrink at the fastest level: compressing it all would be in vain."""
     view = memoryview(data)
-    if len(view) < 4 * _SAMPLE_SIZE:
+    if len(view) < _SAMPLED_FROM:
         return False
     fast = _fast_compressor()
     for start in (0, len(view) // 2, len(view) - _SAMPLE_SIZE):

@@ -98,8 +98,8 @@ def test_noise_between_three_quiet_places_is_stored_as_it_is_compressed() -> Non
 
 def test_what_is_short_or_shrinks_is_not_taken_for_random() -> None:
     assert not looks_random(b"")
-    assert not looks_random(NOISE[: (1 << 16) - 1])
-    assert looks_random(NOISE[: 1 << 16])
+    assert not looks_random(NOISE[: (1 << 18) - 1])
+    assert looks_random(NOISE[: 1 << 18])
     assert not looks_random(TEXT)
     assert not looks_random(NOISE[: FRAME_SIZE // 2] + bytes(FRAME_SIZE // 2))
     assert not looks_random(bytes(1 << 14) + NOISE[: 1 << 19])
